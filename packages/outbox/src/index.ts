@@ -1,1 +1,32 @@
-export {};
+import type { MigrationSet } from '@pulsebox/postgres';
+
+export type { StartFrom } from './consumer-group.ts';
+export { registerGroup } from './consumer-group.ts';
+export type { Cursor, FrozenPage } from './cursor.ts';
+export { beginningOfLog } from './cursor.ts';
+export type { EmitOptions, NewEvent } from './emit.ts';
+export { emit, emitAll } from './emit.ts';
+export type { JsonValue, OutboxEvent } from './event.ts';
+export type { GroupStatus } from './group-status.ts';
+export { groupStatus } from './group-status.ts';
+export type { Batch, Handler, HandlerContext } from './handler.ts';
+export type { HousekeepingOptions } from './housekeeping.ts';
+export { housekeeping } from './housekeeping.ts';
+export type { OutboxErrorCode } from './outbox-error.ts';
+export { OutboxError, outboxErrorCodes } from './outbox-error.ts';
+export type { OutboxMetrics } from './outbox-metrics.ts';
+export { outboxMetrics } from './outbox-metrics.ts';
+export type { ReadBatch } from './read-batch.ts';
+export { readBatch } from './read-batch.ts';
+export type { RelayOptions } from './relay.ts';
+export { relay } from './relay.ts';
+export type { LaneOfGroup } from './store-cursor.ts';
+export { laneLeaseName } from './store-cursor.ts';
+export type { Waker, WakerOptions } from './waker.ts';
+export { createWaker } from './waker.ts';
+
+/** The log's schema. Needs the tables of `@pulsebox/postgres` before it. */
+export const outboxMigrations: MigrationSet = {
+  name: 'outbox',
+  directory: new URL('../migrations/', import.meta.url),
+};

@@ -1,0 +1,136 @@
+// Adds events to the log, in the transaction of the caller.
+
+import type { ClientBase, Pool } from 'pg';
+import type { JsonValue } from './event.ts';
+import { OutboxError } from './outbox-error.ts';
+
+export interface NewEvent<Payload extends JsonValue = JsonValue> {
+  /** For instance `item.upserted`: letters, digits and `._:-`, at most 200 characters. */
+  readonly topic: string;
+  /** Any JSON, at most 1 GB by PostgreSQL's limits; a few kilobytes by good sense. Carry ids, not documents. */
+  readonly payload: Payload;
+  /** What order is kept for, for instance `item:42`; at most 1,000 bytes. Without it the event is in no order. */
+  readonly key?: string | null;
+  readonly headers?: Readonly<Record<string, JsonValue>>;
+}
+
+export interface EmitOptions {
+  /** Emit in a transaction of its own. Default false: a client outside a transaction is refused. */
+  readonly autocommit?: boolean;
+}
+
+/** Result: the positions, in the order given. $1 topics, $2 keys, $3 payloads, $4 headers. Inserts only. */
+const INSERT_EVENTS = `
+  insert into outbox.event (topic, key, payload, headers)
+  select topic, key, payload, headers
+  from unnest($1::text[], $2::text[], $3::jsonb[], $4::jsonb[]) with ordinality as e(topic, key, payload, headers, n)
+  order by n
+  returning seq`;
+
+/** Result: the position. $1 topic, $2 key, $3 payload, $4 headers. Inserts only. */
+const INSERT_EVENT = `
+  insert into outbox.event (topic, key, payload, headers) values ($1, $2, $3, $4) returning seq`;
+
+const TOPIC = /^[A-Za-z0-9][A-Za-z0-9._:-]{0,199}$/;
+const LONGEST_KEY_BYTES = 1_000;
+
+/**
+ * Adds one event to the transaction that `client` is in; it is delivered if and when that transaction commits.
+ *
+ * Lock the row that the event is about first (write it, or `select … for update`), then emit: events of one key are
+ * delivered in the order in which their writers held that lock.
+ *
+ * @returns the event's position
+ * @throws OUTBOX_NOT_IN_TRANSACTION when the client has no transaction open and `autocommit` is not set
+ * @throws OUTBOX_EVENT_INVALID when topic, key or payload cannot be stored
+ */
+export async function emit<Payload extends JsonValue>(
+  client: ClientBase | Pool,
+  event: NewEvent<Payload>,
+  options: EmitOptions = {},
+): Promise<number> {
+  assertInTransaction(client, options);
+  const { rows } = await client.query<{ seq: string }>(INSERT_EVENT, [
+    ...columns(event),
+  ]);
+  return Number(rows[0]?.seq);
+}
+
+/**
+ * Adds many events in one statement, in the order given. The same rules as for `emit`.
+ *
+ * @returns the events' positions, in the same order
+ */
+export async function emitAll<Payload extends JsonValue>(
+  client: ClientBase | Pool,
+  events: readonly NewEvent<Payload>[],
+  options: EmitOptions = {},
+): Promise<number[]> {
+  assertInTransaction(client, options);
+  if (events.length === 0) return [];
+  const rowsOfColumns = events.map(columns);
+  const { rows } = await client.query<{ seq: string }>(INSERT_EVENTS, [
+    rowsOfColumns.map(([topic]) => topic),
+    rowsOfColumns.map(([, key]) => key),
+    rowsOfColumns.map(([, , payload]) => payload),
+    rowsOfColumns.map(([, , , headers]) => headers),
+  ]);
+  return rows.map((row) => Number(row.seq));
+}
+
+type Columns = readonly [topic: string, key: string | null, payload: string, headers: string];
+
+function columns(event: NewEvent): Columns {
+  return [topicOf(event), keyOf(event), payloadOf(event), JSON.stringify(event.headers ?? {})];
+}
+
+function topicOf({ topic }: NewEvent): string {
+  if (typeof topic === 'string' && TOPIC.test(topic)) return topic;
+  throw new OutboxError('OUTBOX_EVENT_INVALID', `expected a topic such as "item.upserted", got ${JSON.stringify(topic)}`, {
+    hint: 'a topic starts with a letter or digit and has letters, digits and . _ : - after it, at most 200 characters in all',
+  });
+}
+
+function keyOf({ key }: NewEvent): string | null {
+  if (key === undefined || key === null) return null;
+  if (typeof key === 'string' && Buffer.byteLength(key) <= LONGEST_KEY_BYTES && !key.includes('\0')) return key;
+  throw new OutboxError(
+    'OUTBOX_EVENT_INVALID',
+    `expected a key of at most ${LONGEST_KEY_BYTES} bytes without zero bytes, got ${describe(key)}`,
+    { hint: 'a key names what the event is about, for instance "item:42"; put everything else into the payload' },
+  );
+}
+
+function payloadOf({ payload, topic }: NewEvent): string {
+  const text: string | undefined = JSON.stringify(payload);
+  if (text === undefined) {
+    throw new OutboxError('OUTBOX_EVENT_INVALID', `expected a payload that JSON can hold for ${topic}, got ${describe(payload)}`, {
+      hint: 'pass an object, array, string, number, boolean or null',
+    });
+  }
+  // jsonb cannot hold the zero character, and its own message does not say where it stood.
+  if (text.includes('\\u0000')) {
+    throw new OutboxError('OUTBOX_EVENT_INVALID', `the payload for ${topic} has a zero character, which jsonb cannot hold`, {
+      hint: 'remove \\u0000 from its strings',
+    });
+  }
+  return text;
+}
+
+function assertInTransaction(client: ClientBase | Pool, options: EmitOptions): void {
+  if (options.autocommit === true) return;
+  // 'I' is idle: no transaction is open. A pool has none, ever.
+  const status = 'getTransactionStatus' in client ? client.getTransactionStatus() : 'I';
+  if (status === 'T') return;
+  throw new OutboxError(
+    'OUTBOX_NOT_IN_TRANSACTION',
+    status === 'E'
+      ? 'the transaction of this client has failed; nothing can be emitted in it'
+      : 'expected a client with an open transaction, so that the event commits with your rows; got one without',
+    { hint: 'emit between BEGIN and COMMIT on the same client, or pass { autocommit: true } for an event that stands alone' },
+  );
+}
+
+function describe(value: unknown): string {
+  return typeof value === 'string' ? `a string of ${Buffer.byteLength(value)} bytes` : typeof value;
+}

@@ -1,0 +1,109 @@
+// One lane of a group for as long as its lease is held: the cursor in memory, the batch at hand, the one read ahead.
+
+import { acquireLease, holdLease } from '@pulsebox/postgres';
+import type { HeldLease, HeldLeaseEvents } from '@pulsebox/postgres';
+import type { Pool } from 'pg';
+import type { Cursor } from './cursor.ts';
+import { readBatch } from './read-batch.ts';
+import type { ReadBatch } from './read-batch.ts';
+import { laneLeaseName, loadCursor, pruneCursors, storeCursor } from './store-cursor.ts';
+import type { LaneOfGroup, StoreOutcome, StoredCursor } from './store-cursor.ts';
+
+export interface LaneSessionOptions {
+  readonly pool: Pool;
+  readonly lane: LaneOfGroup;
+  readonly holder: string;
+  readonly leaseTtlMs: number;
+  readonly batchSize: number;
+}
+
+export type OpenedSession =
+  | { readonly opened: true; readonly session: LaneSession }
+  | { readonly opened: false; readonly heldBy: string; readonly expiresInMs: number };
+
+export interface LaneSession {
+  readonly lease: HeldLease;
+  /** The batch after the cursor: the one read ahead if there is one. The same one until it is advanced or forgotten. */
+  current(): Promise<ReadBatch>;
+  /** Starts to read what follows the batch while the batch is being handled. */
+  readAhead(batch: ReadBatch): void;
+  /** Stores the cursor behind the batch. Fenced: the lease was lost and nothing is stored. */
+  advance(batch: ReadBatch): Promise<StoreOutcome>;
+  /** After a failure: what was read is read again, from the cursor as it stands. */
+  forget(): void;
+  /** Gives the lease back. Idempotent. */
+  close(): Promise<void>;
+}
+
+/** Obsolete cursor rows are removed once this many have gathered: one small delete instead of one a batch. */
+const PRUNE_EVERY_BATCHES = 200;
+
+/** Asks for the lane's lease, and reads where the group stands if it is granted. */
+export async function openLaneSession(
+  options: LaneSessionOptions,
+  events: HeldLeaseEvents,
+): Promise<OpenedSession> {
+  const { pool, lane } = options;
+  const request = { name: laneLeaseName(lane), holder: options.holder, ttlMs: options.leaseTtlMs };
+  const requestedAtMs = performance.now();
+  const attempt = await acquireLease(pool, request);
+  if (!attempt.acquired) return { opened: false, heldBy: attempt.heldBy, expiresInMs: attempt.expiresInMs };
+  const lease = holdLease(pool, { ...request, token: attempt.token, requestedAtMs }, events);
+  try {
+    const stored = await loadCursor(pool, lane);
+    if (stored === undefined) throw new Error(`group ${lane.group} has no cursor for lane ${lane.lane}`);
+    // Rows under an older token stay in force until the first of this one; batches are counted anew.
+    return { opened: true, session: laneSession(options, lease, { ...stored, token: attempt.token, batch: 0 }) };
+  } catch (error) {
+    await lease.release().catch(() => undefined);
+    throw error;
+  }
+}
+
+function laneSession(options: LaneSessionOptions, lease: HeldLease, start: StoredCursor): LaneSession {
+  const { pool, lane, batchSize } = options;
+  let stored = start;
+  let reading: { readonly from: Cursor; readonly batch: Promise<ReadBatch> } | undefined;
+
+  function read(from: Cursor): Promise<ReadBatch> {
+    if (reading?.from === from) return reading.batch;
+    const batch = readBatch(pool, from, batchSize);
+    // Whoever awaits it gets the error; read ahead and then forgotten, nobody does.
+    batch.catch(() => undefined);
+    reading = { from, batch };
+    return batch;
+  }
+
+  return {
+    lease,
+    async current(): Promise<ReadBatch> {
+      const batch = await read(stored.cursor);
+      // An empty look is worth nothing later.
+      if (batch.events.length === 0) reading = undefined;
+      return batch;
+    },
+    readAhead(batch): void {
+      void read(batch.next);
+    },
+    async advance(batch): Promise<StoreOutcome> {
+      const next: StoredCursor = {
+        cursor: batch.next,
+        token: lease.token,
+        batch: stored.batch + 1,
+        delivered: stored.delivered + batch.events.length,
+      };
+      const outcome = await storeCursor(pool, lane, next);
+      if (!outcome.advanced) return outcome;
+      stored = next;
+      if (next.batch % PRUNE_EVERY_BATCHES === 1) await pruneCursors(pool, lane, next);
+      return outcome;
+    },
+    forget(): void {
+      reading = undefined;
+    },
+    async close(): Promise<void> {
+      reading = undefined;
+      await lease.release();
+    },
+  };
+}

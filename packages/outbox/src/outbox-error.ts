@@ -1,0 +1,22 @@
+// Errors of this package carry a code (docs/errors.md lists them all), a hint that says what to do, and the cause.
+
+export const outboxErrorCodes = [
+  'OUTBOX_EVENT_INVALID',
+  'OUTBOX_GROUP_INVALID',
+  'OUTBOX_LEASE_LOST',
+  'OUTBOX_NOT_IN_TRANSACTION',
+] as const;
+
+export type OutboxErrorCode = (typeof outboxErrorCodes)[number];
+
+export class OutboxError extends Error {
+  override readonly name = 'OutboxError';
+  readonly code: OutboxErrorCode;
+  readonly hint: string;
+
+  constructor(code: OutboxErrorCode, message: string, options: { hint: string; cause?: unknown }) {
+    super(message, options.cause === undefined ? {} : { cause: options.cause });
+    this.code = code;
+    this.hint = options.hint;
+  }
+}

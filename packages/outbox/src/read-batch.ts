@@ -1,0 +1,202 @@
+// Reads the next batch after a cursor: late events first, then new ones, all under one snapshot.
+// Reading changes nothing; the caller stores `next` once the events are delivered.
+
+import type { Queryable } from '@pulsebox/postgres';
+import type { Cursor } from './cursor.ts';
+import type { JsonValue, OutboxEvent } from './event.ts';
+
+export interface ReadBatch {
+  /** Late events, then new ones, each in the order of their positions. Empty: caught up. */
+  readonly events: readonly OutboxEvent[];
+  /** The cursor to store once these events are delivered. The given one when there are none. */
+  readonly next: Cursor;
+  /** The database's clock when the batch was read, in milliseconds since 1970. */
+  readonly readAtMs: number;
+  /** `performance.now()` when it arrived, to go on counting from `readAtMs` here. */
+  readonly receivedAtMs: number;
+}
+
+/**
+ * Result: one row with the snapshot, the ceiling and the clock, then the late events, then the new ones.
+ * Parameters: $1 position, $2 snapshot, $3 ceiling, $4 the most events of each kind.
+ *
+ * Late events are found by probes of event_xid_seq, one for each transaction that was open at the snapshot and has
+ * finished since, and one for the range up to the ceiling. Conditions compare rows, (xid, seq), since that leaves the
+ * planner no other index: given `xid = .. and seq <= ..` with `order by seq` it may walk the log from its start.
+ * New events come from event_pkey. One more late event than asked for is the sign that paging must begin.
+ *
+ * The ceiling is an xid assigned after the snapshot was taken. An event with seq <= position took its xid before its
+ * seq, and its seq before one that the snapshot sees, so it is below the ceiling. Only a batch with events takes an
+ * xid: an idle reader burns none.
+ */
+export const READ_BATCH = `
+  with late as materialized (
+    select found.seq
+    from (
+      select probe.seq
+      from pg_snapshot_xip($2::pg_snapshot) as open(xid)
+      cross join lateral (
+        select e.seq from outbox.event e
+        where (e.xid, e.seq) > (open.xid, 0::bigint) and (e.xid, e.seq) <= (open.xid, $1::bigint)
+        order by e.xid, e.seq
+        limit $4::bigint + 1
+      ) probe
+      where pg_visible_in_snapshot(open.xid, pg_current_snapshot())
+      union all
+      select e.seq from outbox.event e
+      where (e.xid, e.seq) >= (pg_snapshot_xmax($2::pg_snapshot), 0::bigint)
+        and (e.xid, e.seq) < ($3::xid8, 0::bigint)
+        and e.seq <= $1::bigint
+    ) found
+    order by found.seq
+    limit $4::bigint + 1
+  )
+  select pg_current_snapshot()::text as snapshot,
+         case when exists (select from late)
+                or exists (select from outbox.event where seq > $1::bigint)
+              then pg_current_xact_id()::text end as ceiling,
+         extract(epoch from clock_timestamp())::float8 * 1000 as read_at_ms,
+         null::boolean as late, null::bigint as seq, null as topic, null as key,
+         null::jsonb as payload, null::jsonb as headers, null::timestamptz as created_at
+  union all
+  select null, null, null, true, e.seq, e.topic, e.key, e.payload, e.headers, e.created_at
+  from late cross join lateral (select * from outbox.event where seq = late.seq) e
+  union all
+  select null, null, null, false, e.seq, e.topic, e.key, e.payload, e.headers, e.created_at
+  from (
+    select seq, topic, key, payload, headers, created_at from outbox.event
+    where seq > $1::bigint and (select count(*) from late) <= $4::bigint
+    order by seq
+    limit $4::bigint
+  ) e`;
+
+/**
+ * Result: one row with the clock, then the next late events of a frozen page; fewer than $4 of them: it is done.
+ * Parameters: $1 position, $2 snapshot, $3 ceiling, $4 the most events, $5 frozen snapshot, $6 frozen position.
+ *
+ * The transactions between xmax and the ceiling are enumerated by a loose index scan, so that a page costs one probe
+ * per transaction and not one row per event: a transaction of a million events stays linear.
+ */
+export const READ_FROZEN_PAGE = `
+  with recursive finished(xid) as (
+    (select e.xid from outbox.event e
+     where (e.xid, e.seq) >= (pg_snapshot_xmax($2::pg_snapshot), 0::bigint)
+       and (e.xid, e.seq) < ($3::xid8, 0::bigint)
+     order by e.xid, e.seq limit 1)
+    union all
+    select following.xid
+    from finished
+    cross join lateral (
+      select e.xid from outbox.event e
+      where (e.xid, e.seq) > (finished.xid, 9223372036854775807) and (e.xid, e.seq) < ($3::xid8, 0::bigint)
+      order by e.xid, e.seq limit 1
+    ) following
+  ),
+  candidate(xid) as (
+    select xid from pg_snapshot_xip($2::pg_snapshot) as open(xid)
+    union all
+    select xid from finished
+  )
+  select null as snapshot, null as ceiling, extract(epoch from clock_timestamp())::float8 * 1000 as read_at_ms,
+         null::boolean as late, null::bigint as seq, null as topic, null as key,
+         null::jsonb as payload, null::jsonb as headers, null::timestamptz as created_at
+  union all
+  select null, null, null, true, e.seq, e.topic, e.key, e.payload, e.headers, e.created_at
+  from (
+    select probe.*
+    from candidate
+    cross join lateral (
+      select e.seq, e.topic, e.key, e.payload, e.headers, e.created_at from outbox.event e
+      where (e.xid, e.seq) > (candidate.xid, $6::bigint) and (e.xid, e.seq) <= (candidate.xid, $1::bigint)
+      order by e.xid, e.seq
+      limit $4::bigint
+    ) probe
+    where pg_visible_in_snapshot(candidate.xid, $5::pg_snapshot)
+    order by probe.seq
+    limit $4::bigint
+  ) e`;
+
+interface Row {
+  readonly snapshot: string | null;
+  readonly ceiling: string | null;
+  readonly read_at_ms: number | null;
+  readonly late: boolean | null;
+  readonly seq: string;
+  readonly topic: string;
+  readonly key: string | null;
+  readonly payload: JsonValue;
+  readonly headers: Readonly<Record<string, JsonValue>>;
+  readonly created_at: Date;
+}
+
+/**
+ * Reads at most `limit` late and `limit` new events after the cursor.
+ *
+ * @param db any connection; nothing here needs a session, so a pooler in transaction mode will do
+ */
+export async function readBatch(db: Queryable, cursor: Cursor, limit: number): Promise<ReadBatch> {
+  return cursor.frozen === null
+    ? await readLateAndNew(db, cursor, limit)
+    : await readFrozenPage(db, cursor, cursor.frozen, limit);
+}
+
+async function readLateAndNew(db: Queryable, cursor: Cursor, limit: number): Promise<ReadBatch> {
+  const { rows } = await db.query<Row>(READ_BATCH, [cursor.position, cursor.snapshot, cursor.ceiling, limit]);
+  const [head, ...found] = rows;
+  if (head === undefined || head.snapshot === null) throw new Error('the log answered without its snapshot');
+  const times = clocks(head);
+  if (head.ceiling === null || found.length === 0) return { events: [], next: cursor, ...times };
+
+  const events = found.map(toEvent);
+  const lateCount = found.findIndex((row) => row.late === false);
+  const late = lateCount === -1 ? events : events.slice(0, lateCount);
+  if (late.length > limit) {
+    const page = late.slice(0, limit);
+    const frozen = { snapshot: head.snapshot, ceiling: head.ceiling, position: lastPosition(page) };
+    return { events: page, next: { ...cursor, frozen }, ...times };
+  }
+  const position = late.length === events.length ? cursor.position : lastPosition(events);
+  return { events, next: { position, snapshot: head.snapshot, ceiling: head.ceiling, frozen: null }, ...times };
+}
+
+async function readFrozenPage(
+  db: Queryable,
+  cursor: Cursor,
+  frozen: NonNullable<Cursor['frozen']>,
+  limit: number,
+): Promise<ReadBatch> {
+  const { rows } = await db.query<Row>(READ_FROZEN_PAGE, [
+    cursor.position,
+    cursor.snapshot,
+    cursor.ceiling,
+    limit,
+    frozen.snapshot,
+    frozen.position,
+  ]);
+  const [head, ...found] = rows;
+  const events = found.map(toEvent);
+  const done: Cursor = { position: cursor.position, snapshot: frozen.snapshot, ceiling: frozen.ceiling, frozen: null };
+  // An empty last page: what comes after it is read at once, so that "no events" always means "caught up".
+  if (events.length === 0) return await readLateAndNew(db, done, limit);
+  const next = events.length < limit ? done : { ...cursor, frozen: { ...frozen, position: lastPosition(events) } };
+  return { events, next, ...clocks(head) };
+}
+
+function clocks(head: Row | undefined): { readAtMs: number; receivedAtMs: number } {
+  return { readAtMs: head?.read_at_ms ?? 0, receivedAtMs: performance.now() };
+}
+
+function toEvent(row: Row): OutboxEvent {
+  return {
+    position: Number(row.seq),
+    topic: row.topic,
+    key: row.key,
+    payload: row.payload,
+    headers: row.headers,
+    createdAt: row.created_at,
+  };
+}
+
+function lastPosition(events: readonly OutboxEvent[]): number {
+  return events.at(-1)?.position ?? 0;
+}

@@ -1,0 +1,156 @@
+// A consumer group as a loop: lease, read, hand over, store, and read ahead meanwhile.
+
+import type { Logger, Loop, LoopCheck, TickContext, TickResult } from '@pulsebox/loop';
+import type { Pool } from 'pg';
+import type { StartFrom } from './consumer-group.ts';
+import { registerGroup } from './consumer-group.ts';
+import type { Handler } from './handler.ts';
+import { openLaneSession } from './lane-session.ts';
+import type { LaneSession } from './lane-session.ts';
+import { OutboxError } from './outbox-error.ts';
+import type { OutboxMetrics } from './outbox-metrics.ts';
+import type { ReadBatch } from './read-batch.ts';
+import { announceSleep, nextRest } from './sleep.ts';
+import type { Waker } from './waker.ts';
+
+export interface RelayOptions {
+  readonly pool: Pool;
+  /** The consumer group. Also the name of the loop. */
+  readonly group: string;
+  readonly handler: Handler;
+  /** Who holds the lease, for people: `host/pid/random`. */
+  readonly holder: string;
+  readonly waker: Waker;
+  readonly metrics?: OutboxMetrics;
+  /** The most late and the most new events that a batch holds. Default 500. */
+  readonly batchSize?: number;
+  /** Where the group starts when it is new. Default `beginning`. */
+  readonly startFrom?: StartFrom;
+  /** The longest rest while nobody notifies, in milliseconds. Default 1,000. */
+  readonly pollMs?: number;
+  /** The longest rest while producers notify, in milliseconds. Default 5,000. */
+  readonly idleWaitMs?: number;
+  /** How long another worker waits for the lane of one that died, in milliseconds. Default 15,000. */
+  readonly leaseTtlMs?: number;
+  /** The longest a batch may take, in milliseconds. Default: the loop library's. */
+  readonly deadlineMs?: number;
+}
+
+/**
+ * Delivers the log to `handler`, at least once, in order for every key.
+ *
+ * A batch whose handler throws, is aborted, or outlives its lease is delivered again; the cursor stays where it is.
+ */
+export function relay(options: RelayOptions): Loop {
+  const { pool, group, waker } = options;
+  const lane = { group, lane: 0 };
+  const pollMs = options.pollMs ?? 1_000;
+  const idleWaitMs = options.idleWaitMs ?? 5_000;
+  const leaseTtlMs = options.leaseTtlMs ?? 15_000;
+  const batchSize = options.batchSize ?? 500;
+  let session: LaneSession | undefined;
+  let standbyFor: string | undefined;
+  let lastEventAtMs = performance.now();
+  let announcedUntilMs = 0;
+
+  async function tick(context: TickContext): Promise<TickResult> {
+    session ??= await open(context.log);
+    if (session === undefined) return { events: 0, nextInMs: pollMs };
+    if (session.lease.wantedBy !== null) return await handOver(context.log, session.lease.wantedBy);
+    try {
+      const batch = await session.current();
+      if (batch.events.length === 0) return { events: 0, nextInMs: await restAfterEmptyLook() };
+      await deliver(session, batch, context);
+      lastEventAtMs = performance.now();
+      return { events: batch.events.length, nextInMs: 0 };
+    } catch (error) {
+      session.forget();
+      if (session.lease.signal.aborted) await close();
+      throw error;
+    }
+  }
+
+  async function open(log: Logger): Promise<LaneSession | undefined> {
+    await registerGroup(pool, group, options.startFrom ?? 'beginning');
+    const opened = await openLaneSession(
+      { pool, lane, holder: options.holder, leaseTtlMs, batchSize },
+      {
+        onRenewalError: (error) => log.warn({ err: error, group }, 'the lease could not be renewed; trying again'),
+        onWanted: () => waker.wake(),
+      },
+    );
+    if (opened.opened) {
+      log.info({ group, fencingToken: opened.session.lease.token }, 'reading');
+      standbyFor = undefined;
+      return opened.session;
+    }
+    if (standbyFor !== opened.heldBy) log.info({ group, heldBy: opened.heldBy }, 'standing by: another worker reads');
+    standbyFor = opened.heldBy;
+    return undefined;
+  }
+
+  async function deliver(from: LaneSession, batch: ReadBatch, context: TickContext): Promise<void> {
+    // A batch that is not full was the end of the log: what comes after it is better read afresh.
+    if (batch.events.length >= batchSize) from.readAhead(batch);
+    const signal = AbortSignal.any([context.signal, from.lease.signal]);
+    await options.handler(
+      { group, lane: lane.lane, events: batch.events },
+      { signal, fencingToken: from.lease.token, progress: context.progress, log: context.log },
+    );
+    signal.throwIfAborted();
+    const outcome = await from.advance(batch);
+    if (!outcome.advanced) {
+      await close();
+      throw new OutboxError('OUTBOX_LEASE_LOST', `group ${group}: another worker took over before the batch was stored`, {
+        hint: 'its events are delivered again by the worker that holds the lease now; frequent losses mean that leases are too short for this machine',
+      });
+    }
+    observeDelivery(batch);
+  }
+
+  async function restAfterEmptyLook(): Promise<number> {
+    const notified = waker.state === 'listening';
+    const rest = nextRest(performance.now() - lastEventAtMs, { notified, longestMs: notified ? idleWaitMs : pollMs });
+    const now = performance.now();
+    if (!rest.asleep || announcedUntilMs > now + rest.ms) return rest.ms;
+    const announcedForMs = idleWaitMs + 1_000;
+    await announceSleep(pool, announcedForMs);
+    announcedUntilMs = now + announcedForMs - 500;
+    // Look once more before sleeping: what was committed since the last look did not notify.
+    return 1;
+  }
+
+  async function handOver(log: Logger, wantedBy: string): Promise<TickResult> {
+    log.info({ group, wantedBy }, 'handing the lane over');
+    await close();
+    // Long enough for the one who asked to take it first.
+    return { events: 0, nextInMs: pollMs };
+  }
+
+  function observeDelivery(batch: ReadBatch): void {
+    if (options.metrics === undefined) return;
+    const histogram = options.metrics.deliveryLag.labels({ group });
+    const nowMs = batch.readAtMs + (performance.now() - batch.receivedAtMs);
+    for (const event of batch.events) histogram.observe(Math.max(0, nowMs - event.createdAt.getTime()) / 1_000);
+  }
+
+  async function close(): Promise<void> {
+    const closing = session;
+    session = undefined;
+    // Away or not, the lease ends by itself; nothing is stored under it any more.
+    await closing?.close().catch(() => undefined);
+  }
+
+  return {
+    name: group,
+    cadenceMs: Math.max(pollMs, idleWaitMs),
+    ...(options.deadlineMs === undefined ? {} : { deadlineMs: options.deadlineMs }),
+    tick,
+    rest: (ms, signal) => waker.rest(ms, signal),
+    stop: close,
+    checks: (): Readonly<Record<string, LoopCheck>> => ({
+      listen:
+        waker.state === 'lost' ? { status: 'degraded', detail: 'LISTEN connection lost; polling' } : { status: 'ok' },
+    }),
+  };
+}

@@ -1,0 +1,76 @@
+// Ends a reader's rest early: when producers notify, or when anything else in the process knows of work.
+
+import { listen } from '@pulsebox/postgres';
+import type { ListenState } from '@pulsebox/postgres';
+import type { Logger } from '@pulsebox/loop';
+import type { ClientConfig } from 'pg';
+
+export interface Waker {
+  /** Whether notifications arrive at present. Without them readers poll, and find everything all the same. */
+  readonly state: ListenState | 'off';
+  /** Rests until `ms` have passed, the signal aborts, or a wake-up that came since the last rest began. */
+  rest(ms: number, signal: AbortSignal): Promise<void>;
+  wake(): void;
+  close(): Promise<void>;
+}
+
+export interface WakerOptions {
+  /** A direct connection for LISTEN; undefined: no notifications. */
+  readonly connection: ClientConfig | undefined;
+  readonly channel: string;
+  readonly log: Logger;
+}
+
+/** One for all the relays of a process: a notification says that there are events, not whose. */
+export function createWaker(options: WakerOptions): Waker {
+  // Grows with every wake-up; a rest ends when it has grown since the previous rest of the same signal ended.
+  const resting = new Set<() => void>();
+  const seen = new WeakMap<AbortSignal, number>();
+  let wakes = 0;
+
+  function wake(): void {
+    wakes += 1;
+    for (const end of resting) end();
+  }
+
+  const listener =
+    options.connection === undefined
+      ? undefined
+      : listen({
+          connection: options.connection,
+          channel: options.channel,
+          onNotification: wake,
+          onState: (state, error) => {
+            if (state === 'listening') options.log.debug({ channel: options.channel }, 'listening for events');
+            else options.log.warn({ err: error }, 'the LISTEN connection is lost; polling until it is back');
+          },
+        });
+
+  return {
+    get state(): ListenState | 'off' {
+      return listener?.state ?? 'off';
+    },
+    wake,
+    async rest(ms, signal): Promise<void> {
+      if (signal.aborted || (seen.get(signal) ?? wakes) !== wakes) {
+        seen.set(signal, wakes);
+        return;
+      }
+      await new Promise<void>((resolve) => {
+        const end = (): void => {
+          clearTimeout(timer);
+          resting.delete(end);
+          signal.removeEventListener('abort', end);
+          seen.set(signal, wakes);
+          resolve();
+        };
+        const timer = setTimeout(end, ms);
+        resting.add(end);
+        signal.addEventListener('abort', end, { once: true });
+      });
+    },
+    async close(): Promise<void> {
+      await listener?.close();
+    },
+  };
+}

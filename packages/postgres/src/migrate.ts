@@ -1,0 +1,209 @@
+// Brings a database to the schema this code expects, safely with any number of replicas at once.
+
+import { createHash } from 'node:crypto';
+import { readdir, readFile } from 'node:fs/promises';
+import pg from 'pg';
+import type { Client, ClientConfig } from 'pg';
+import { PostgresError } from './postgres-error.ts';
+
+/** A package's migrations: a folder of `0001_words.sql` files, applied in the order of their numbers. */
+export interface MigrationSet {
+  readonly name: string;
+  readonly directory: URL;
+}
+
+export interface Migration {
+  readonly set: string;
+  readonly number: number;
+  readonly name: string;
+  readonly sql: string;
+  readonly checksum: string;
+}
+
+export interface MigrationStatus {
+  readonly applied: readonly Migration[];
+  readonly pending: readonly Migration[];
+}
+
+/** The oldest server that Pulsebox is tested on; unlogged sequences came with 15. */
+const OLDEST_SERVER_VERSION = 150_000;
+
+/** Any constant that is the same for all who migrate; it is taken inside each transaction, so it works through a pooler. */
+const ADVISORY_LOCK_KEY = '8101914125081122';
+
+const LOCK = `select pg_advisory_xact_lock(${ADVISORY_LOCK_KEY})`;
+
+/** One row per applied migration. Created here, not by a migration, since it records them. */
+const CREATE_LEDGER = `
+  create schema if not exists pulsebox;
+  create table if not exists pulsebox.migration (
+    set_name   text not null,
+    number     integer not null,
+    name       text not null,
+    checksum   text not null,
+    applied_at timestamptz not null default now(),
+    primary key (set_name, number)
+  )`;
+
+const SELECT_LEDGER = `
+  select set_name, number, checksum from pulsebox.migration order by set_name, number`;
+
+const LEDGER_EXISTS = `select to_regclass('pulsebox.migration') is not null as present`;
+
+const INSERT_LEDGER = `
+  insert into pulsebox.migration (set_name, number, name, checksum) values ($1, $2, $3, $4)`;
+
+/**
+ * Applies what is pending, each migration in a transaction of its own under an advisory lock, and returns what it
+ * applied: two processes that migrate at once apply each migration once.
+ *
+ * @throws POSTGRES_VERSION_UNSUPPORTED, POSTGRES_MIGRATION_CHANGED, POSTGRES_MIGRATION_FAILED
+ */
+export async function migrate(connection: ClientConfig, sets: readonly MigrationSet[]): Promise<MigrationStatus> {
+  const migrations = await loadMigrations(sets);
+  return await withClient(connection, async (client) => {
+    await assertServerVersion(client);
+    await inTransaction(client, async () => {
+      await client.query(LOCK);
+      await client.query(CREATE_LEDGER);
+    });
+    const appliedNow: Migration[] = [];
+    for (const migration of migrations) {
+      if (await applyOnce(client, migration)) appliedNow.push(migration);
+    }
+    return { applied: appliedNow, pending: [] };
+  });
+}
+
+/** Says what `migrate` would apply, and changes nothing. @throws POSTGRES_MIGRATION_CHANGED */
+export async function migrationStatus(
+  connection: ClientConfig,
+  sets: readonly MigrationSet[],
+): Promise<MigrationStatus> {
+  const migrations = await loadMigrations(sets);
+  return await withClient(connection, async (client) => {
+    const ledger = await readLedger(client);
+    const status = { applied: [] as Migration[], pending: [] as Migration[] };
+    for (const migration of migrations) {
+      const checksum = ledger.get(ledgerKey(migration));
+      if (checksum === undefined) {
+        status.pending.push(migration);
+        continue;
+      }
+      assertUnchanged(migration, checksum);
+      status.applied.push(migration);
+    }
+    return status;
+  });
+}
+
+/**
+ * For a worker at its start: it never migrates, it only refuses to run on a schema that is not there yet.
+ *
+ * @throws POSTGRES_MIGRATIONS_PENDING
+ */
+export async function assertMigrated(connection: ClientConfig, sets: readonly MigrationSet[]): Promise<void> {
+  const { pending } = await migrationStatus(connection, sets);
+  if (pending.length === 0) return;
+  throw new PostgresError(
+    'POSTGRES_MIGRATIONS_PENDING',
+    `the database lacks ${pending.length} migration(s): ${pending.map((m) => `${m.set}/${m.name}`).join(', ')}`,
+    { hint: 'run `pulsebox migrate` against this database, then start the worker again' },
+  );
+}
+
+async function applyOnce(client: Client, migration: Migration): Promise<boolean> {
+  try {
+    return await inTransaction(client, async () => {
+      // A lock that DDL cannot have soon must not queue every producer behind it.
+      await client.query(`set local lock_timeout = '10s'`);
+      await client.query(LOCK);
+      const checksum = (await readLedger(client)).get(ledgerKey(migration));
+      if (checksum !== undefined) {
+        assertUnchanged(migration, checksum);
+        return false;
+      }
+      await client.query(migration.sql);
+      await client.query(INSERT_LEDGER, [migration.set, migration.number, migration.name, migration.checksum]);
+      return true;
+    });
+  } catch (error) {
+    if (error instanceof PostgresError) throw error;
+    throw new PostgresError(
+      'POSTGRES_MIGRATION_FAILED',
+      `migration ${migration.set}/${migration.name} failed: ${error instanceof Error ? error.message : String(error)}`,
+      { hint: 'nothing of it was stored; mend the cause and run `pulsebox migrate` again', cause: error },
+    );
+  }
+}
+
+async function loadMigrations(sets: readonly MigrationSet[]): Promise<Migration[]> {
+  const migrations: Migration[] = [];
+  for (const set of sets) {
+    const files = (await readdir(set.directory)).filter((file) => file.endsWith('.sql')).toSorted();
+    for (const file of files) {
+      const sql = await readFile(new URL(file, set.directory), 'utf8');
+      migrations.push({
+        set: set.name,
+        number: Number.parseInt(file, 10),
+        name: file.slice(0, -'.sql'.length),
+        sql,
+        checksum: createHash('sha256').update(sql).digest('hex'),
+      });
+    }
+  }
+  return migrations;
+}
+
+async function readLedger(client: Client): Promise<Map<string, string>> {
+  const { rows: found } = await client.query<{ present: boolean }>(LEDGER_EXISTS);
+  if (found[0]?.present !== true) return new Map();
+  const { rows } = await client.query<{ set_name: string; number: number; checksum: string }>(SELECT_LEDGER);
+  return new Map(rows.map((row) => [`${row.set_name}/${row.number}`, row.checksum]));
+}
+
+function ledgerKey(migration: Migration): string {
+  return `${migration.set}/${migration.number}`;
+}
+
+function assertUnchanged(migration: Migration, checksum: string): void {
+  if (checksum === migration.checksum) return;
+  throw new PostgresError(
+    'POSTGRES_MIGRATION_CHANGED',
+    `migration ${migration.set}/${migration.name} was edited after it was applied to this database`,
+    { hint: 'restore the file as it was released and put the change into a migration with the next number' },
+  );
+}
+
+async function assertServerVersion(client: Client): Promise<void> {
+  const { rows } = await client.query<{ version: string }>(`select current_setting('server_version_num') as version`);
+  const version = Number(rows[0]?.version);
+  if (version >= OLDEST_SERVER_VERSION) return;
+  throw new PostgresError(
+    'POSTGRES_VERSION_UNSUPPORTED',
+    `expected PostgreSQL 15 or later, got ${Math.trunc(version / 10_000)}`,
+    { hint: 'upgrade the server; 15 to 18 are tested' },
+  );
+}
+
+async function inTransaction<T>(client: Client, work: () => Promise<T>): Promise<T> {
+  await client.query('begin');
+  try {
+    const result = await work();
+    await client.query('commit');
+    return result;
+  } catch (error) {
+    await client.query('rollback').catch(() => undefined);
+    throw error;
+  }
+}
+
+async function withClient<T>(connection: ClientConfig, work: (client: Client) => Promise<T>): Promise<T> {
+  const client = new pg.Client(connection);
+  await client.connect();
+  try {
+    return await work(client);
+  } finally {
+    await client.end();
+  }
+}
