@@ -35,7 +35,7 @@ comment on table outbox.event is
   'The transactional log. Insert (topic, key, payload, headers) in the transaction of your business rows; never update or delete.';
 
 -- Partitions are made ahead by workers, long before the sequence reaches them, and dropped whole: never a DELETE.
-create function outbox.create_partitions(ahead integer, size bigint default 5000000)
+create function outbox.create_partitions(ahead integer, size bigint default 10000000)
 returns integer language plpgsql as $$
 declare
   -- last_value is 1 before the first call of nextval, too: the first partition covers it either way.
@@ -63,7 +63,7 @@ begin
   return made;
 end $$;
 
-select outbox.create_partitions(4);
+select outbox.create_partitions(2);
 
 create table outbox.consumer_group (
   name       text primary key check (name ~ '^[a-z][a-z0-9-]{0,62}$'),

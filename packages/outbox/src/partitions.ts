@@ -3,7 +3,7 @@
 import type { Queryable } from '@pulsebox/postgres';
 
 /** Partitions beyond the one in use: 20 million events that may arrive with no worker running. */
-const PARTITIONS_AHEAD = 4;
+const PARTITIONS_AHEAD = 2;
 
 /** Result: how many were made. Reads the catalogue; takes a share update exclusive lock only where one is missing. */
 const CREATE_PARTITIONS = `select outbox.create_partitions($1) as made`;
@@ -11,7 +11,7 @@ const CREATE_PARTITIONS = `select outbox.create_partitions($1) as made`;
 /** The light question first: Result: whether fewer than $1 partitions' worth of room is left. */
 const PARTITIONS_MISSING = `
   select coalesce(max(split_part(c.relname, '_', 3)::bigint), 0)
-         <= (select last_value from outbox.event_seq) + $1::bigint * 5000000 as missing
+         <= (select last_value from outbox.event_seq) + $1::bigint * 10000000 as missing
   from pg_inherits i join pg_class c on c.oid = i.inhrelid
   where i.inhparent = 'outbox.event'::regclass`;
 

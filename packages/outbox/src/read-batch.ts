@@ -4,6 +4,7 @@
 import type { Queryable } from '@pulsebox/postgres';
 import type { Cursor } from './cursor.ts';
 import type { JsonValue, OutboxEvent } from './event.ts';
+import { eventTypes } from './event-types.ts';
 
 export interface ReadBatch {
   /** Late events, then new ones, each in the order of their positions. Empty: caught up. */
@@ -17,8 +18,8 @@ export interface ReadBatch {
 }
 
 /**
- * Result: one row with the snapshot, the ceiling and the clock, then the late events, then the new ones.
- * Parameters: $1 position, $2 snapshot, $3 ceiling, $4 the most events of each kind.
+ * Result: one row without a seq whose payload is `{snapshot, ceiling, readAt}`, then the late events, then the new
+ * ones. Parameters: $1 position, $2 snapshot, $3 ceiling, $4 the most events of each kind.
  *
  * Late events are found by probes of event_xid_seq, one for each transaction that was open at the snapshot and has
  * finished since, and one for the range up to the ceiling. Conditions compare rows, (xid, seq), since that leaves the
@@ -28,6 +29,9 @@ export interface ReadBatch {
  * The ceiling is an xid assigned after the snapshot was taken. An event with seq <= position took its xid before its
  * seq, and its seq before one that the snapshot sees, so it is below the ceiling. Only a batch with events takes an
  * xid: an idle reader burns none.
+ *
+ * `exists (.. seq > $1)` would be a sequential scan: what the planner knows of a first row says it is cheap, and it is
+ * not where the delivered events stand first. Hence the ordered look at event_pkey.
  */
 export const READ_BATCH = `
   with late as materialized (
@@ -51,18 +55,19 @@ export const READ_BATCH = `
     order by found.seq
     limit $4::bigint + 1
   )
-  select pg_current_snapshot()::text as snapshot,
-         case when exists (select from late)
-                or exists (select from outbox.event where seq > $1::bigint)
-              then pg_current_xact_id()::text end as ceiling,
-         extract(epoch from clock_timestamp())::float8 * 1000 as read_at_ms,
-         null::boolean as late, null::bigint as seq, null as topic, null as key,
-         null::jsonb as payload, null::jsonb as headers, null::timestamptz as created_at
+  select null::bigint as seq, null as topic, null as key,
+         jsonb_build_object(
+           'snapshot', pg_current_snapshot()::text,
+           'ceiling', case when exists (select from late)
+                             or (select seq from outbox.event where seq > $1::bigint order by seq limit 1) is not null
+                           then pg_current_xact_id()::text end,
+           'readAt', date_part('epoch', clock_timestamp())) as payload,
+         null::jsonb as headers, null::float8 as created_at
   union all
-  select null, null, null, true, e.seq, e.topic, e.key, e.payload, e.headers, e.created_at
+  select e.seq, e.topic, e.key, e.payload, e.headers, date_part('epoch', e.created_at)
   from late cross join lateral (select * from outbox.event where seq = late.seq) e
   union all
-  select null, null, null, false, e.seq, e.topic, e.key, e.payload, e.headers, e.created_at
+  select e.seq, e.topic, e.key, e.payload, e.headers, date_part('epoch', e.created_at)
   from (
     select seq, topic, key, payload, headers, created_at from outbox.event
     where seq > $1::bigint and (select count(*) from late) <= $4::bigint
@@ -71,7 +76,7 @@ export const READ_BATCH = `
   ) e`;
 
 /**
- * Result: one row with the clock, then the next late events of a frozen page; fewer than $4 of them: it is done.
+ * Result: one row without a seq for the clock, then the next late events of a frozen page; fewer than $4: it is done.
  * Parameters: $1 position, $2 snapshot, $3 ceiling, $4 the most events, $5 frozen snapshot, $6 frozen position.
  *
  * The transactions between xmax and the ceiling are enumerated by a loose index scan, so that a page costs one probe
@@ -97,11 +102,11 @@ export const READ_FROZEN_PAGE = `
     union all
     select xid from finished
   )
-  select null as snapshot, null as ceiling, extract(epoch from clock_timestamp())::float8 * 1000 as read_at_ms,
-         null::boolean as late, null::bigint as seq, null as topic, null as key,
-         null::jsonb as payload, null::jsonb as headers, null::timestamptz as created_at
+  select null::bigint as seq, null as topic, null as key,
+         jsonb_build_object('readAt', date_part('epoch', clock_timestamp())) as payload,
+         null::jsonb as headers, null::float8 as created_at
   union all
-  select null, null, null, true, e.seq, e.topic, e.key, e.payload, e.headers, e.created_at
+  select e.seq, e.topic, e.key, e.payload, e.headers, date_part('epoch', e.created_at)
   from (
     select probe.*
     from candidate
@@ -116,18 +121,23 @@ export const READ_FROZEN_PAGE = `
     limit $4::bigint
   ) e`;
 
-interface Row {
-  readonly snapshot: string | null;
+/** What the first row of a result carries in its payload. */
+interface Head {
+  readonly snapshot: string;
+  /** Null: there is nothing to deliver. */
   readonly ceiling: string | null;
-  readonly read_at_ms: number | null;
-  readonly late: boolean | null;
-  readonly seq: string;
-  readonly topic: string;
-  readonly key: string | null;
-  readonly payload: JsonValue;
-  readonly headers: Readonly<Record<string, JsonValue>>;
-  readonly created_at: Date;
+  /** The database's clock, in seconds since 1970. */
+  readonly readAt: number;
 }
+
+type Row = readonly [
+  seq: number,
+  topic: string,
+  key: string | null,
+  payload: JsonValue,
+  headers: Readonly<Record<string, JsonValue>>,
+  createdAtSeconds: number,
+];
 
 /**
  * Reads at most `limit` late and `limit` new events after the cursor.
@@ -141,22 +151,19 @@ export async function readBatch(db: Queryable, cursor: Cursor, limit: number): P
 }
 
 async function readLateAndNew(db: Queryable, cursor: Cursor, limit: number): Promise<ReadBatch> {
-  const { rows } = await db.query<Row>(READ_BATCH, [cursor.position, cursor.snapshot, cursor.ceiling, limit]);
-  const [head, ...found] = rows;
-  if (head === undefined || head.snapshot === null) throw new Error('the log answered without its snapshot');
-  const times = clocks(head);
-  if (head.ceiling === null || found.length === 0) return { events: [], next: cursor, ...times };
+  const { position, snapshot, ceiling } = cursor;
+  const { head, events, ...times } = await query(db, READ_BATCH, [position, snapshot, ceiling, limit]);
+  if (head.ceiling === null || events.length === 0) return { events: [], next: cursor, ...times };
 
-  const events = found.map(toEvent);
-  const lateCount = found.findIndex((row) => row.late === false);
-  const late = lateCount === -1 ? events : events.slice(0, lateCount);
+  const read = { snapshot: head.snapshot, ceiling: head.ceiling };
+  const firstNew = events.findIndex((event) => event.position > position);
+  const late = firstNew === -1 ? events : events.slice(0, firstNew);
   if (late.length > limit) {
     const page = late.slice(0, limit);
-    const frozen = { snapshot: head.snapshot, ceiling: head.ceiling, position: lastPosition(page) };
-    return { events: page, next: { ...cursor, frozen }, ...times };
+    return { events: page, next: { ...cursor, frozen: { ...read, position: lastPosition(page) } }, ...times };
   }
-  const position = late.length === events.length ? cursor.position : lastPosition(events);
-  return { events, next: { position, snapshot: head.snapshot, ceiling: head.ceiling, frozen: null }, ...times };
+  const reached = firstNew === -1 ? position : lastPosition(events);
+  return { events, next: { position: reached, ...read, frozen: null }, ...times };
 }
 
 async function readFrozenPage(
@@ -165,36 +172,35 @@ async function readFrozenPage(
   frozen: NonNullable<Cursor['frozen']>,
   limit: number,
 ): Promise<ReadBatch> {
-  const { rows } = await db.query<Row>(READ_FROZEN_PAGE, [
-    cursor.position,
-    cursor.snapshot,
-    cursor.ceiling,
-    limit,
-    frozen.snapshot,
-    frozen.position,
-  ]);
-  const [head, ...found] = rows;
-  const events = found.map(toEvent);
-  const done: Cursor = { position: cursor.position, snapshot: frozen.snapshot, ceiling: frozen.ceiling, frozen: null };
+  const { position, snapshot, ceiling } = cursor;
+  const values = [position, snapshot, ceiling, limit, frozen.snapshot, frozen.position];
+  const { events, readAtMs, receivedAtMs } = await query(db, READ_FROZEN_PAGE, values);
+  const done: Cursor = { position, snapshot: frozen.snapshot, ceiling: frozen.ceiling, frozen: null };
   // An empty last page: what comes after it is read at once, so that "no events" always means "caught up".
   if (events.length === 0) return await readLateAndNew(db, done, limit);
   const next = events.length < limit ? done : { ...cursor, frozen: { ...frozen, position: lastPosition(events) } };
-  return { events, next, ...clocks(head) };
+  return { events, next, readAtMs, receivedAtMs };
 }
 
-function clocks(head: Row | undefined): { readAtMs: number; receivedAtMs: number } {
-  return { readAtMs: head?.read_at_ms ?? 0, receivedAtMs: performance.now() };
+interface Answer {
+  readonly head: Head;
+  readonly events: readonly OutboxEvent[];
+  readonly readAtMs: number;
+  readonly receivedAtMs: number;
+}
+
+async function query(db: Queryable, text: string, values: unknown[]): Promise<Answer> {
+  const { rows } = await db.query<[...Row]>({ text, values, rowMode: 'array', types: eventTypes });
+  const receivedAtMs = performance.now();
+  const [first, ...found] = rows;
+  if (first === undefined) throw new Error('the log answered without its first row');
+  const head = first[3] as unknown as Head;
+  return { head, events: found.map(toEvent), readAtMs: head.readAt * 1_000, receivedAtMs };
 }
 
 function toEvent(row: Row): OutboxEvent {
-  return {
-    position: Number(row.seq),
-    topic: row.topic,
-    key: row.key,
-    payload: row.payload,
-    headers: row.headers,
-    createdAt: row.created_at,
-  };
+  const [position, topic, key, payload, headers, createdAtSeconds] = row;
+  return { position, topic, key, payload, headers, createdAt: new Date(createdAtSeconds * 1_000) };
 }
 
 function lastPosition(events: readonly OutboxEvent[]): number {
