@@ -1,0 +1,81 @@
+// Asks the sidecar of the worker on this machine how it is: what a container's HEALTHCHECK or an exec probe runs.
+
+import { get } from 'node:http';
+import type { HealthCheckName } from './flags.ts';
+
+export interface HealthcheckOptions {
+  readonly host?: string;
+  readonly port: number;
+  readonly check: HealthCheckName;
+  /** Default 2_000. */
+  readonly timeoutMs?: number;
+}
+
+export interface HealthcheckResult {
+  readonly healthy: boolean;
+  /** One line for a person. */
+  readonly line: string;
+}
+
+/** Never rejects: a sidecar that does not answer is an answer. */
+export async function healthcheck(options: HealthcheckOptions): Promise<HealthcheckResult> {
+  const { host = '127.0.0.1', port, check, timeoutMs = 2_000 } = options;
+  const where = `${host}:${port}`;
+  try {
+    const { statusCode, body } = await ask(
+      `http://${host.includes(':') ? `[${host}]` : host}:${port}`,
+      check,
+      timeoutMs,
+    );
+    const healthy = statusCode === 200;
+    return { healthy, line: `${check}: ${healthy ? 'ok' : `HTTP ${statusCode}`}${details(body)}` };
+  } catch (error) {
+    const { name, code } = error as NodeJS.ErrnoException;
+    const why =
+      name === 'TimeoutError' || name === 'AbortError'
+        ? `within ${timeoutMs / 1_000} s`
+        : `(${code ?? name})`;
+    return { healthy: false, line: `${check}: no answer from ${where} ${why}` };
+  }
+}
+
+function ask(
+  origin: string,
+  check: HealthCheckName,
+  timeoutMs: number,
+): Promise<{ statusCode: number | undefined; body: string }> {
+  return new Promise((resolve, reject) => {
+    // The signal bounds the whole exchange; a socket time-out would start anew with every byte.
+    const signal = AbortSignal.timeout(timeoutMs);
+    const request = get(`${origin}/health/${check}`, { agent: false, signal }, (response) => {
+      let body = '';
+      response.setEncoding('utf8');
+      response.on('data', (chunk: string) => {
+        body = (body + chunk).slice(0, 65_536);
+      });
+      response.on('error', reject);
+      response.on('end', () => {
+        resolve({ statusCode: response.statusCode, body });
+      });
+    });
+    request.on('error', reject);
+  });
+}
+
+function details(body: string): string {
+  try {
+    const { worker, status, reasons, checks } = JSON.parse(body) as {
+      worker?: string;
+      status?: string;
+      reasons?: string[];
+      checks?: Record<string, { status?: string }>;
+    };
+    const stuck = Object.entries(checks ?? {}).flatMap(([name, check]) =>
+      check.status === 'stuck' ? [name] : [],
+    );
+    const why = reasons ?? (stuck.length > 0 ? [`stuck: ${stuck.join(', ')}`] : []);
+    return ` (${[`${worker ?? 'unknown'} is ${status ?? 'unknown'}`, ...why].join('; ')})`;
+  } catch {
+    return ' (the answer is not from a worker)';
+  }
+}

@@ -1,0 +1,179 @@
+// The whole of a worker's command: an application declares what it is and composes its loops; the rest is here.
+
+import { parseEnvironment, type Environment, type EnvironmentSchema } from './environment.ts';
+import {
+  parseCommandLine,
+  type HealthcheckCommand,
+  type RunCommand,
+  type ValueFlag,
+  type WorkerFlags,
+} from './flags.ts';
+import { healthcheck } from './healthcheck.ts';
+import { renderHelp } from './help.ts';
+import { createLogger, type Logger } from './logger.ts';
+import type { Loop } from './loop.ts';
+import { loopEnvironment } from './loop-environment.ts';
+import { LoopError } from './loop-error.ts';
+import { createRegistry, type Registry } from './metrics.ts';
+import { runWorker } from './run-worker.ts';
+import { port } from './variables.ts';
+
+export interface WorkerCommand<S extends EnvironmentSchema> {
+  readonly name: string;
+  /** One sentence, for --help. */
+  readonly description: string;
+  readonly version: string;
+  /** Where the sidecar listens: the variable that says so, and what it is without. */
+  readonly healthPort: { readonly variable: string; readonly default: number };
+  /** The application's own variables; those of the library are added. */
+  readonly environment: S;
+  /** Rules between variables: sentences, or none. */
+  readonly check?: (config: Environment<S>) => readonly string[];
+  /** Flags that stand for a variable and win over it: their value is in `config` then. */
+  readonly flagVariables?: Readonly<Partial<Record<ValueFlag, keyof S & string>>>;
+  /** Makes the loops. `close` is called once, when all of them have stopped. */
+  compose(context: ComposeContext<S>): Composition | Promise<Composition>;
+}
+
+export interface ComposeContext<S extends EnvironmentSchema> {
+  readonly config: Environment<S>;
+  readonly flags: WorkerFlags;
+  readonly log: Logger;
+  /** For metric families of one's own. */
+  readonly registry: Registry;
+}
+
+export interface Composition {
+  readonly loops: readonly Loop[];
+  close?(): Promise<void>;
+}
+
+export interface WorkerProcess {
+  /** Without node and script: `process.argv.slice(2)`. */
+  readonly argv: readonly string[];
+  readonly env: Readonly<Record<string, string | undefined>>;
+}
+
+/**
+ * Runs the command line to its end and returns the exit code, which is set as `process.exitCode` too. Never rejects:
+ * faults are said on standard error (before there is a log) or logged. Owns the process as `runWorker` does.
+ */
+export async function runWorkerCommand<S extends EnvironmentSchema>(
+  command: WorkerCommand<S>,
+  { argv, env }: WorkerProcess,
+): Promise<number> {
+  let exitCode: number;
+  try {
+    exitCode = await dispatch(command, argv, env);
+  } catch (error) {
+    if (!(error instanceof LoopError)) throw error;
+    process.stderr.write(`${command.name}: ${error.message.replaceAll('\n', `\n${command.name}: `)}\n`);
+    if (error.hint !== undefined) process.stderr.write(`hint: ${error.hint}\n`);
+    exitCode = error.code === 'LOOP_FLAGS_INVALID' ? 2 : 1;
+  }
+  process.exitCode = exitCode;
+  return exitCode;
+}
+
+async function dispatch<S extends EnvironmentSchema>(
+  command: WorkerCommand<S>,
+  argv: readonly string[],
+  env: WorkerProcess['env'],
+): Promise<number> {
+  const line = parseCommandLine(argv);
+  switch (line.command) {
+    case 'help': {
+      const { flagVariables = {} } = command;
+      process.stdout.write(renderHelp({ ...command, flagVariables, environment: wholeEnvironment(command) }));
+      return 0;
+    }
+    case 'version':
+      process.stdout.write(`${command.name} ${command.version}\n`);
+      return 0;
+    case 'healthcheck':
+      return runHealthcheck(command, line, env);
+    case 'run':
+      return run(command, line, env);
+  }
+}
+
+/** Every variable that the command reads: the application's, its health port's and the library's. */
+export function wholeEnvironment(
+  command: Pick<WorkerCommand<EnvironmentSchema>, 'environment' | 'healthPort'>,
+): EnvironmentSchema {
+  const { environment, healthPort } = command;
+  return { ...environment, ...healthPortVariable(healthPort), ...loopEnvironment };
+}
+
+function healthPortVariable(healthPort: WorkerCommand<EnvironmentSchema>['healthPort']): EnvironmentSchema {
+  const description = 'The port of the sidecar: /health and /metrics.';
+  return { [healthPort.variable]: port({ description, default: healthPort.default }) };
+}
+
+async function run<S extends EnvironmentSchema>(
+  command: WorkerCommand<S>,
+  { flags, raw }: RunCommand,
+  env: WorkerProcess['env'],
+): Promise<number> {
+  const { name, version, flagVariables = {}, healthPort, check } = command;
+  // A flag takes the place of its variable before anything is parsed: one parser, one set of rules, one fault text.
+  const overridden: Record<string, string | undefined> = { ...env };
+  const calledBy: Record<string, string> = {};
+  for (const [flag, value] of Object.entries(raw)) {
+    const variable = flagVariables[flag as ValueFlag];
+    if (variable === undefined) continue;
+    overridden[variable] = value;
+    calledBy[variable] = `--${flag}`;
+  }
+  const parsed = parseEnvironment(wholeEnvironment(command), overridden, {
+    calledBy,
+    ...(check === undefined ? {} : { check: (all) => check(all as Environment<S>) }),
+  });
+  const config = parsed as Environment<S>;
+  const own = parsed as Environment<typeof loopEnvironment>;
+  const log = createLogger({ worker: name, format: own.LOG_FORMAT, level: own.LOG_LEVEL });
+  const registry = createRegistry();
+
+  let composition: Composition;
+  try {
+    composition = await command.compose({ config, flags, log, registry });
+  } catch (error) {
+    log.fatal({ err: error }, 'the worker could not be composed');
+    return 1;
+  }
+  return runWorker({
+    name,
+    version,
+    port: parsed[healthPort.variable] as number,
+    portVariable: healthPort.variable,
+    loops: composition.loops,
+    once: !flags.loop,
+    log,
+    registry,
+    stalenessMultiplier: own.WORKER_HEALTH_STALENESS_MULTIPLIER,
+    drainMs: own.WORKER_DRAIN_SECONDS * 1_000,
+    ...(own.WORKER_HEALTH_HOST === undefined ? {} : { host: own.WORKER_HEALTH_HOST }),
+    ...(own.WORKER_COMMIT === undefined ? {} : { commit: own.WORKER_COMMIT }),
+    ...(composition.close === undefined ? {} : { close: composition.close.bind(composition) }),
+  });
+}
+
+/** Reads nothing but where the sidecar is: a probe must not fail because of a variable it does not need. */
+async function runHealthcheck<S extends EnvironmentSchema>(
+  { healthPort }: WorkerCommand<S>,
+  { check, quiet }: HealthcheckCommand,
+  env: WorkerProcess['env'],
+): Promise<number> {
+  const { WORKER_HEALTH_HOST } = loopEnvironment;
+  const schema: EnvironmentSchema = { ...healthPortVariable(healthPort), WORKER_HEALTH_HOST };
+  const where: Readonly<Record<string, unknown>> = parseEnvironment(schema, env);
+  const host = where['WORKER_HEALTH_HOST'];
+  const anywhere = host === undefined || host === '0.0.0.0' || host === '::';
+  const { healthy, line } = await healthcheck({
+    port: where[healthPort.variable] as number,
+    check,
+    ...(anywhere ? {} : { host: host as string }),
+  });
+  if (!quiet) process.stdout.write(`${line}\n`);
+  return healthy ? 0 : 1;
+}
