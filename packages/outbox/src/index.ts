@@ -12,6 +12,7 @@ export { groupStatus } from './group-status.ts';
 export type { Batch, Handler, HandlerContext } from './handler.ts';
 export type { HousekeepingOptions } from './housekeeping.ts';
 export { housekeeping } from './housekeeping.ts';
+export { notifyChannel, setNotifyChannel } from './notify-channel.ts';
 export type { OutboxErrorCode } from './outbox-error.ts';
 export { OutboxError, outboxErrorCodes } from './outbox-error.ts';
 export type { OutboxMetrics } from './outbox-metrics.ts';

@@ -1,6 +1,7 @@
 // Errors of this package carry a code (docs/errors.md lists them all), a hint that says what to do, and the cause.
 
 export const outboxErrorCodes = [
+  'OUTBOX_CHANNEL_INVALID',
   'OUTBOX_EVENT_INVALID',
   'OUTBOX_GROUP_INVALID',
   'OUTBOX_LEASE_LOST',

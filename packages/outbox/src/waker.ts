@@ -4,6 +4,7 @@ import { listen } from '@pulsebox/postgres';
 import type { ListenState } from '@pulsebox/postgres';
 import type { Logger } from '@pulsebox/loop';
 import type { ClientConfig } from 'pg';
+import { notifyChannel } from './notify-channel.ts';
 
 export interface Waker {
   /** Whether notifications arrive at present. Without them readers poll, and find everything all the same. */
@@ -17,7 +18,6 @@ export interface Waker {
 export interface WakerOptions {
   /** A direct connection for LISTEN; undefined: no notifications. */
   readonly connection: ClientConfig | undefined;
-  readonly channel: string;
   readonly log: Logger;
 }
 
@@ -38,10 +38,10 @@ export function createWaker(options: WakerOptions): Waker {
       ? undefined
       : listen({
           connection: options.connection,
-          channel: options.channel,
+          channel: notifyChannel,
           onNotification: wake,
           onState: (state, error) => {
-            if (state === 'listening') options.log.debug({ channel: options.channel }, 'listening for events');
+            if (state === 'listening') options.log.debug('listening for events');
             else options.log.warn({ err: error }, 'the LISTEN connection is lost; polling until it is back');
           },
         });

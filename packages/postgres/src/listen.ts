@@ -2,11 +2,13 @@
 
 import pg from 'pg';
 import type { Client, ClientConfig } from 'pg';
+import type { Queryable } from './queryable.ts';
 
 export interface ListenOptions {
   /** A direct connection: LISTEN does not work through a pooler in transaction mode. */
   readonly connection: ClientConfig;
-  readonly channel: string;
+  /** Asked for on the connection itself each time it is made. */
+  readonly channel: (db: Queryable) => Promise<string>;
   readonly onNotification: () => void;
   /** Called on every change, with the error when the connection was lost or could not be made. */
   readonly onState: (state: ListenState, error?: Error) => void;
@@ -39,7 +41,7 @@ export function listen(options: ListenOptions): Listener {
     client = candidate;
     try {
       await candidate.connect();
-      await candidate.query(`listen ${candidate.escapeIdentifier(options.channel)}`);
+      await candidate.query(`listen ${candidate.escapeIdentifier(await options.channel(candidate))}`);
       if (closed || client !== candidate) return;
       retryMs = FIRST_RETRY_MS;
       state = 'listening';

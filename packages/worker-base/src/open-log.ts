@@ -1,0 +1,79 @@
+// Opens the log for a worker: pool, waker, metrics, and relays that are set up as its configuration says.
+
+import { randomBytes } from 'node:crypto';
+import { hostname } from 'node:os';
+import type { ComposeContext, Loop } from '@pulsebox/loop';
+import { createWaker, housekeeping, outboxMetrics, relay } from '@pulsebox/outbox';
+import type { Handler, StartFrom } from '@pulsebox/outbox';
+import { assertMigrated, createPool } from '@pulsebox/postgres';
+import type { MigrationSet } from '@pulsebox/postgres';
+import type { Pool } from 'pg';
+import { connections } from './database-variables.ts';
+import type { databaseVariables } from './database-variables.ts';
+import { afterFirstSuccess } from './first-success.ts';
+import type { outboxVariables } from './outbox-variables.ts';
+
+export interface ConsumerGroup {
+  readonly group: string;
+  readonly handler: Handler;
+  /** Where the group starts when it is new. Default `beginning`. */
+  readonly startFrom?: StartFrom;
+}
+
+export interface OpenLogOptions {
+  readonly context: Pick<ComposeContext<typeof databaseVariables & typeof outboxVariables>, 'config' | 'log' | 'registry'>;
+  /** Shows in `pg_stat_activity`. */
+  readonly applicationName: string;
+  /** What must be in the database before anything is read; a worker never migrates. */
+  readonly migrations: readonly MigrationSet[];
+}
+
+export interface OpenedLog {
+  readonly pool: Pool;
+  /** A loop that delivers to the handler. */
+  consume(group: ConsumerGroup): Loop;
+  /** The loop that keeps partitions ahead and the gauges right; one per worker. */
+  readonly housekeeping: Loop;
+  close(): Promise<void>;
+}
+
+/** Opens without asking the database anything: a worker that starts before its database waits for it. */
+export function openLog({ context, applicationName, migrations }: OpenLogOptions): OpenedLog {
+  const { config, log, registry } = context;
+  const { pooled, direct } = connections(config, applicationName);
+  const pool = createPool({
+    connection: pooled,
+    max: config.DATABASE_POOL_SIZE,
+    onIdleError: (error) => log.warn({ err: error }, 'an idle database connection broke; it is replaced'),
+  });
+  const waker = createWaker({ connection: config.OUTBOX_WORKER_LISTEN_NOTIFY ? direct : undefined, log });
+  const metrics = outboxMetrics(registry);
+  const holder = `${hostname()}/${process.pid}/${randomBytes(4).toString('hex')}`;
+  const whenMigrated = afterFirstSuccess(() => assertMigrated(pooled, migrations));
+
+  return {
+    pool,
+    consume: ({ group, handler, startFrom }) =>
+      whenMigrated(
+        relay({
+          pool,
+          group,
+          handler,
+          holder,
+          waker,
+          metrics,
+          batchSize: config.OUTBOX_WORKER_BATCH_SIZE,
+          pollMs: config.OUTBOX_WORKER_POLL_SECONDS * 1_000,
+          idleWaitMs: config.OUTBOX_WORKER_NOTIFY_FALLBACK_SECONDS * 1_000,
+          leaseTtlMs: config.OUTBOX_LEASE_SECONDS * 1_000,
+          deadlineMs: config.OUTBOX_BATCH_DEADLINE_SECONDS * 1_000,
+          ...(startFrom === undefined ? {} : { startFrom }),
+        }),
+      ),
+    housekeeping: whenMigrated(housekeeping({ pool, holder, metrics })),
+    async close(): Promise<void> {
+      await waker.close();
+      await pool.end();
+    },
+  };
+}

@@ -1,0 +1,49 @@
+// How a worker reads the log, as environment variables, and the flags that win over them.
+
+import { env } from '@pulsebox/loop';
+import type { Environment, ValueFlag, Variable } from '@pulsebox/loop';
+
+export const outboxVariables: {
+  readonly OUTBOX_WORKER_POLL_SECONDS: Variable<number>;
+  readonly OUTBOX_WORKER_LISTEN_NOTIFY: Variable<boolean>;
+  readonly OUTBOX_WORKER_NOTIFY_FALLBACK_SECONDS: Variable<number>;
+  readonly OUTBOX_WORKER_BATCH_SIZE: Variable<number>;
+  readonly OUTBOX_LEASE_SECONDS: Variable<number>;
+  readonly OUTBOX_BATCH_DEADLINE_SECONDS: Variable<number>;
+} = {
+  OUTBOX_WORKER_POLL_SECONDS: env.seconds({
+    description: 'The longest an idle reader rests while nothing can notify it (--interval).',
+    default: 1,
+  }),
+  OUTBOX_WORKER_LISTEN_NOTIFY: env.boolean({
+    description: 'Have producers wake sleeping readers with NOTIFY (--listen-notify).',
+    default: true,
+  }),
+  OUTBOX_WORKER_NOTIFY_FALLBACK_SECONDS: env.seconds({
+    description: 'The longest an idle reader rests while producers notify it (--idle-wait).',
+    default: 5,
+  }),
+  OUTBOX_WORKER_BATCH_SIZE: env.integer({
+    description: 'The most events that a handler gets at once (--batch-size).',
+    default: 500,
+    min: 1,
+    max: 100_000,
+  }),
+  OUTBOX_LEASE_SECONDS: env.seconds({
+    description: 'How long the lanes of a worker that died wait for another. Renewed every third of it.',
+    default: 15,
+  }),
+  OUTBOX_BATCH_DEADLINE_SECONDS: env.seconds({
+    description: 'The longest a batch may take before it is aborted and tried again.',
+    default: 900,
+  }),
+};
+
+export type OutboxConfig = Environment<typeof outboxVariables>;
+
+export const outboxFlags: Readonly<Record<ValueFlag, keyof typeof outboxVariables>> = {
+  'batch-size': 'OUTBOX_WORKER_BATCH_SIZE',
+  interval: 'OUTBOX_WORKER_POLL_SECONDS',
+  'idle-wait': 'OUTBOX_WORKER_NOTIFY_FALLBACK_SECONDS',
+  'listen-notify': 'OUTBOX_WORKER_LISTEN_NOTIFY',
+};
