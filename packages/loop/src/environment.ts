@@ -36,6 +36,7 @@ export function parseEnvironment<S extends EnvironmentSchema>(
     if (parsed.fault) faults.push(describeFault(options.calledBy?.[name] ?? name, variable, raw));
     else values[name] = parsed.value;
   }
+  // oxlint-disable-next-line typescript/no-unsafe-type-assertion -- the loop above has put each variable's value there
   const config = values as Environment<S>;
   if (faults.length === 0 && options.check !== undefined) faults.push(...options.check(config));
   if (faults.length > 0) throw environmentError(faults);

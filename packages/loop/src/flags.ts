@@ -13,7 +13,8 @@ export interface WorkerFlags {
 }
 
 /** The flags that may stand for an environment variable, and win over it. */
-export type ValueFlag = 'batch-size' | 'interval' | 'idle-wait' | 'listen-notify';
+export const valueFlags = ['batch-size', 'interval', 'idle-wait', 'listen-notify'] as const;
+export type ValueFlag = (typeof valueFlags)[number];
 
 export const healthCheckNames = ['live', 'ready', 'startup'] as const;
 export type HealthCheckName = (typeof healthCheckNames)[number];
@@ -22,7 +23,7 @@ export interface RunCommand {
   readonly command: 'run';
   readonly flags: WorkerFlags;
   /** The value flags that were given, as they were written. */
-  readonly raw: Readonly<Partial<Record<ValueFlag, string>>>;
+  readonly raw: ReadonlyMap<ValueFlag, string>;
 }
 
 export interface HealthcheckCommand {
@@ -84,10 +85,11 @@ function parseRun(argv: readonly string[]): CommandLine {
     listenNotify: listenNotify === undefined ? undefined : listenNotify === 'true',
   };
   refuse(faults);
-  const valueFlags: readonly ValueFlag[] = ['batch-size', 'interval', 'idle-wait', 'listen-notify'];
-  const raw = Object.fromEntries(
-    valueFlags.flatMap((flag) => (given.has(flag) ? [[flag, given.get(flag)]] : [])),
-  ) as RunCommand['raw'];
+  const raw = new Map<ValueFlag, string>();
+  for (const flag of valueFlags) {
+    const value = given.get(flag);
+    if (value !== undefined) raw.set(flag, value);
+  }
   return { command: 'run', flags, raw };
 }
 

@@ -1,6 +1,7 @@
 // Asks the sidecar of the worker on this machine how it is: what a container's HEALTHCHECK or an exec probe runs.
 
 import { get } from 'node:http';
+import { errorCode } from './error-code.ts';
 import type { HealthCheckName } from './flags.ts';
 
 export interface HealthcheckOptions {
@@ -30,11 +31,11 @@ export async function healthcheck(options: HealthcheckOptions): Promise<Healthch
     const healthy = statusCode === 200;
     return { healthy, line: `${check}: ${healthy ? 'ok' : `HTTP ${statusCode}`}${details(body)}` };
   } catch (error) {
-    const { name, code } = error as NodeJS.ErrnoException;
+    const name = error instanceof Error ? error.name : 'unknown error';
     const why =
       name === 'TimeoutError' || name === 'AbortError'
         ? `within ${timeoutMs / 1_000} s`
-        : `(${code ?? name})`;
+        : `(${errorCode(error) ?? name})`;
     return { healthy: false, line: `${check}: no answer from ${where} ${why}` };
   }
 }
@@ -62,19 +63,21 @@ function ask(
   });
 }
 
-function details(body: string): string {
+interface HealthBody {
+  readonly worker?: string;
+  readonly status?: string;
+  readonly reasons?: readonly string[];
+  readonly checks?: Readonly<Record<string, { readonly status?: string }>>;
+}
+
+function details(text: string): string {
   try {
-    const { worker, status, reasons, checks } = JSON.parse(body) as {
-      worker?: string;
-      status?: string;
-      reasons?: string[];
-      checks?: Record<string, { status?: string }>;
-    };
-    const stuck = Object.entries(checks ?? {}).flatMap(([name, check]) =>
-      check.status === 'stuck' ? [name] : [],
+    const body: HealthBody = JSON.parse(text);
+    const stuck = Object.entries(body.checks ?? {}).flatMap(([name, { status }]) =>
+      status === 'stuck' ? [name] : [],
     );
-    const why = reasons ?? (stuck.length > 0 ? [`stuck: ${stuck.join(', ')}`] : []);
-    return ` (${[`${worker ?? 'unknown'} is ${status ?? 'unknown'}`, ...why].join('; ')})`;
+    const why = body.reasons ?? (stuck.length > 0 ? [`stuck: ${stuck.join(', ')}`] : []);
+    return ` (${[`${body.worker ?? 'unknown'} is ${body.status ?? 'unknown'}`, ...why].join('; ')})`;
   } catch {
     return ' (the answer is not from a worker)';
   }

@@ -28,7 +28,7 @@ export function renderHelp(options: HelpOptions): string {
     const variable = value === undefined ? undefined : flagVariables[value];
     if (variable === undefined) return [flag, help];
     const standard = environment[variable]?.defaultText;
-    return [flag, `${help} (${standard === undefined ? '' : `default ${standard}, `}else ${variable})`];
+    return [flag, `${help} (default: ${variable}${standard === undefined ? '' : `, which is ${standard}`})`];
   });
   const variables = Object.entries(environment).map(
     ([key, { description: meaning, required, defaultText, secret }]): Row => {

@@ -39,7 +39,7 @@ export function eventLoopStaleMs(stalenessMultiplier: number): number {
 /** What the main thread writes. */
 export interface Clocks {
   readonly buffer: SharedArrayBuffer;
-  beatEventLoop(): void;
+  readonly beatEventLoop: () => void;
   setState(state: WorkerState): void;
   loop(index: number): LoopClock;
 }
@@ -60,7 +60,6 @@ export function createClocks(loopCount: number): Clocks {
     (WORKER_SLOTS + loopCount * LOOP_SLOTS) * BigInt64Array.BYTES_PER_ELEMENT,
   );
   const slots = new BigInt64Array(buffer);
-  const now = (): bigint => process.hrtime.bigint();
   const store = (slot: number, value: bigint): void => {
     Atomics.store(slots, slot, value);
   };
@@ -120,6 +119,10 @@ export function createClocks(loopCount: number): Clocks {
   };
 }
 
+function now(): bigint {
+  return process.hrtime.bigint();
+}
+
 /** What the clocks say, in milliseconds of the monotonic clock; 0 stands for never. */
 export interface Readings {
   readonly startedAtMs: number;
@@ -145,7 +148,11 @@ export function nowMs(): number {
 export function readClocks(buffer: SharedArrayBuffer): Readings {
   const slots = new BigInt64Array(buffer);
   const ms = (slot: number): number => Number(Atomics.load(slots, slot)) / 1e6;
-  const word = <T>(words: readonly T[], slot: number): T => words[Number(Atomics.load(slots, slot))] as T;
+  const word = <T>(words: readonly T[], slot: number): T => {
+    const found = words[Number(Atomics.load(slots, slot))];
+    if (found === undefined) throw new RangeError(`slot ${slot} of the clocks holds no word`);
+    return found;
+  };
   const loops: LoopReading[] = [];
   for (let base = WORKER_SLOTS; base < slots.length; base += LOOP_SLOTS) {
     loops.push({

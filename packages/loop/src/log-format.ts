@@ -1,6 +1,7 @@
 // How a log line looks, for the logger on the main thread and for the sidecar's thread, which writes its own.
 
 import { createRequire } from 'node:module';
+import type pinoPretty from 'pino-pretty';
 import type { PrettyOptions } from 'pino-pretty';
 
 export const logFormats = ['json', 'pretty'] as const;
@@ -11,8 +12,9 @@ export const logLevels = ['trace', 'debug', 'info', 'warn', 'error', 'fatal', 's
 export type LogLevel = (typeof logLevels)[number];
 
 /** pino-pretty costs 60 ms to load and is for people: production never pays for it. */
-export function loadPretty(): typeof import('pino-pretty') {
-  return createRequire(import.meta.url)('pino-pretty') as typeof import('pino-pretty');
+export function loadPretty(): typeof pinoPretty {
+  const loaded: typeof pinoPretty = createRequire(import.meta.url)('pino-pretty');
+  return loaded;
 }
 
 export function prettyOptions(colorize: boolean): PrettyOptions {
@@ -26,6 +28,6 @@ export function prettyOptions(colorize: boolean): PrettyOptions {
 }
 
 export function isLogged(level: LogLevel, threshold: string): boolean {
-  const lowest = logLevels.indexOf(threshold as LogLevel);
+  const lowest = logLevels.findIndex((known) => known === threshold);
   return logLevels.indexOf(level) >= (lowest === -1 ? 0 : lowest);
 }

@@ -45,7 +45,7 @@ export function createLogger(options: LoggerOptions): Logger {
       serializers,
       formatters: {
         level: (label) => ({ level: label }),
-        log: (fields) => redactFields(fields) as Record<string, unknown>,
+        log: (fields) => redactFields(fields),
       },
       hooks: { streamWrite: redactText },
     },
@@ -56,7 +56,8 @@ export function createLogger(options: LoggerOptions): Logger {
 
 /** The format of a logger made here, or of any child of one; `json` for a logger made elsewhere. */
 export function logFormatOf(log: Logger): LogFormat {
-  return (log as { [FORMAT]?: LogFormat })[FORMAT] ?? 'json';
+  const format: LogFormat | undefined = Reflect.get(log, FORMAT);
+  return format ?? 'json';
 }
 
 function standardOutput(format: LogFormat): DestinationStream {

@@ -13,30 +13,37 @@ export function redactText(text: string): string {
 }
 
 /** A copy in which every field with a telling name is redacted. Errors are written out with code, hint and cause. */
-export function redactFields(value: unknown, depth = 0): unknown {
-  if (typeof value === 'bigint') return value.toString();
-  if (typeof value !== 'object' || value === null) return value;
-  if (depth >= DEEPEST) return '[deeper]';
-  if (value instanceof Error) return redactFields(describeError(value), depth + 1);
-  if (Array.isArray(value)) return value.map((item) => redactFields(item, depth + 1));
-  if ('toJSON' in value && typeof value.toJSON === 'function') return value;
+export function redactFields(fields: Readonly<Record<string, unknown>>, depth = 0): Record<string, unknown> {
   return Object.fromEntries(
-    Object.entries(value).map(([key, field]) => [
+    Object.entries(fields).map(([key, value]) => [
       key,
-      TELLING.test(key) && field !== undefined && field !== null ? REDACTED : redactFields(field, depth + 1),
+      TELLING.test(key) && value !== undefined && value !== null ? REDACTED : redactValue(value, depth + 1),
     ]),
   );
 }
 
+function redactValue(value: unknown, depth: number): unknown {
+  if (typeof value === 'bigint') return value.toString();
+  if (typeof value !== 'object' || value === null) return value;
+  if (depth > DEEPEST) return '[deeper]';
+  if (value instanceof Error) return redactFields(describeError(value), depth);
+  if (Array.isArray(value)) return value.map((item) => redactValue(item, depth + 1));
+  if ('toJSON' in value && typeof value.toJSON === 'function') return value;
+  return redactFields({ ...value }, depth);
+}
+
 function describeError(error: Error): Record<string, unknown> {
-  const { code, hint, errors } = error as { code?: unknown; hint?: unknown; errors?: unknown };
+  const extra = (key: 'code' | 'hint' | 'cause' | 'errors'): Record<string, unknown> => {
+    const value: unknown = Reflect.get(error, key);
+    return value === undefined ? {} : { [key]: value };
+  };
   return {
     type: error.name,
-    ...(code === undefined ? {} : { code }),
+    ...extra('code'),
     message: error.message,
-    ...(hint === undefined ? {} : { hint }),
-    ...(error.cause === undefined ? {} : { cause: error.cause }),
-    ...(errors === undefined ? {} : { errors }),
+    ...extra('hint'),
+    ...extra('cause'),
+    ...extra('errors'),
     stack: error.stack,
   };
 }

@@ -17,11 +17,12 @@ import { createWorker } from './worker.ts';
 export async function runWorker(options: WorkerOptions): Promise<number> {
   const { log } = options;
   const worker = createWorker(options);
-  let signals = 0;
+  let firstSignalAt: number | undefined;
 
   const onSignal = (signal: 'SIGTERM' | 'SIGINT'): void => {
-    signals += 1;
-    if (signals > 1) {
+    if (firstSignalAt === undefined) {
+      firstSignalAt = performance.now();
+    } else if (performance.now() - firstSignalAt > SAME_SIGNAL_MS) {
       log.warn({ signal }, 'a second signal: ending at once');
       endProcess(128 + constants.signals[signal]);
     }
@@ -33,8 +34,10 @@ export async function runWorker(options: WorkerOptions): Promise<number> {
   };
   process.on('SIGTERM', onSignal);
   process.on('SIGINT', onSignal);
-  // Unhandled rejections come here too: Node raises them as uncaught exceptions.
   process.on('uncaughtException', onUncaught);
+  process.on('unhandledRejection', (reason) => {
+    onUncaught(reason, 'unhandledRejection');
+  });
 
   try {
     await worker.start();
@@ -45,6 +48,12 @@ export async function runWorker(options: WorkerOptions): Promise<number> {
   lingering(exitCode, options);
   return exitCode;
 }
+
+/**
+ * A Ctrl-C reaches a whole process group, and a parent such as npm may pass its own copy on: signals this close
+ * together, in milliseconds, are one wish delivered twice, not somebody who has lost patience.
+ */
+const SAME_SIGNAL_MS = 200;
 
 /** How long a process may take to end by itself after its worker has, in milliseconds. */
 const LINGER_MS = 2_000;

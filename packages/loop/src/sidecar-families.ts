@@ -21,9 +21,12 @@ export function renderSidecarFamilies(observed: Observed, figures: SidecarFigure
     ...family('worker_ready', 'gauge', '1 while /health/ready answers 200, 0 while it answers 503.', [
       figure(unreadyReasons(observed).length === 0 ? 1 : 0),
     ]),
-    ...family('worker_loop_up', 'gauge', '1 while this loop turns, 0 while it is stuck.', [
-      ...data.loops.map(({ name }) => `{${labels},loop="${name}"} ${stuck.has(name) ? 0 : 1}`),
-    ]),
+    ...family(
+      'worker_loop_up',
+      'gauge',
+      '1 while this loop turns, 0 while it is stuck.',
+      data.loops.map(({ name }) => `{${labels},loop="${name}"} ${stuck.has(name) ? 0 : 1}`),
+    ),
     ...family('worker_stalls_total', 'counter', 'Stalls found since the start, also those that recovered.', [
       figure(figures.stalls),
     ]),

@@ -1,6 +1,5 @@
 // The sidecar's thread: watches the clocks, serves health and metrics. The main thread may be blocked all the while.
 
-import type { AddressInfo } from 'node:net';
 import { parentPort, workerData } from 'node:worker_threads';
 import { healthReport, readyReport, startupReport, type Observed } from './health-report.ts';
 import { createScrape } from './scrape.ts';
@@ -17,8 +16,9 @@ const BUSY_AFTER_MS = 600;
 
 if (parentPort === null) throw new Error('sidecar-thread is the code of a worker thread');
 const port = parentPort;
-const data = workerData as SidecarData;
+const data: SidecarData = workerData;
 const tell = (message: FromSidecar): void => {
+  // oxlint-disable-next-line unicorn/require-post-message-target-origin -- the port of a thread, not a window
   port.postMessage(message);
 };
 
@@ -55,7 +55,11 @@ server.on('error', (error: NodeJS.ErrnoException) => {
   tell({ type: 'failed', code: error.code, message: error.code ?? 'unknown error' });
 });
 server.listen({ port: data.port, ...(data.host === undefined ? {} : { host: data.host }) }, () => {
-  tell({ type: 'listening', port: (server.address() as AddressInfo).port });
+  const address = server.address();
+  tell({
+    type: 'listening',
+    port: address !== null && typeof address === 'object' ? address.port : data.port,
+  });
 });
 
 port.on('message', (message: ToSidecar) => {

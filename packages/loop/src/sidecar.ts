@@ -52,21 +52,17 @@ export async function startSidecar(options: SidecarOptions): Promise<Sidecar> {
     workerData,
   });
   const send = (message: ToSidecar): void => {
+    // oxlint-disable-next-line unicorn/require-post-message-target-origin -- a thread of our own, not a window
     thread.postMessage(message);
   };
 
-  let pushing: Promise<void> | undefined;
-  const push = async (): Promise<void> => {
-    // One rendering at a time: a slow collector must not make them pile up.
-    pushing ??= render()
-      .then((text) => {
-        send({ type: 'metrics', text });
-      })
-      .finally(() => {
-        pushing = undefined;
-      });
-    await pushing;
+  const renderAndSend = async (): Promise<void> => {
+    send({ type: 'metrics', text: await render() });
+    pushing = undefined;
   };
+  let pushing: Promise<void> | undefined;
+  // One rendering at a time: a slow collector must not make them pile up.
+  const push = async (): Promise<void> => (pushing ??= renderAndSend());
 
   let lastChecks = '';
   const sendChecks = (): void => {
@@ -88,16 +84,13 @@ export async function startSidecar(options: SidecarOptions): Promise<Sidecar> {
     await thread.terminate();
     throw error;
   }
-  const exited = new Promise<void>((resolve) => {
-    thread.once('exit', () => {
-      resolve();
-    });
+  const { promise: exited, resolve: onExit } = Promise.withResolvers<void>();
+  thread.once('exit', () => {
+    onExit();
+    if (closing === undefined) onDeath(new LoopError('LOOP_SIDECAR_DIED', 'the sidecar thread ended'));
   });
   thread.on('error', (error) => {
     log.error({ err: error }, 'the sidecar thread failed');
-  });
-  void exited.then(() => {
-    if (closing === undefined) onDeath(new LoopError('LOOP_SIDECAR_DIED', 'the sidecar thread ended'));
   });
 
   sendChecks();

@@ -3,6 +3,7 @@
 
 import { writeSync } from 'node:fs';
 import { isatty } from 'node:tty';
+import { errorCode } from './error-code.ts';
 import { isLogged, loadPretty, prettyOptions, type LogLevel } from './log-format.ts';
 import { captureMainThreadStack } from './main-thread-stack.ts';
 import { redactText } from './redact.ts';
@@ -30,12 +31,19 @@ export function createStallLog(data: SidecarData): StallLog {
     const stack = data.takeStacks ? await captureMainThreadStack(STACK_WITHIN_MS) : undefined;
     if (of === episode) blockedBy = stack?.loop;
     const culprit = stack?.loop === undefined ? '' : ` by the loop ${stack.loop}`;
-    write('error', `stuck: the main thread is blocked${culprit}`, {
+    const msg = `stuck: the main thread is blocked${culprit}`;
+    write('error', msg, {
       stuck: names,
       blockedSeconds: Math.round(blockedMs) / 1_000,
       ...(stack === undefined
         ? { hint: data.takeStacks ? 'no JavaScript stack: it is in native code' : 'a debugger is attached' }
-        : { stack: stack.frames.join('\n    ') }),
+        : {
+            err: {
+              type: 'MainThread',
+              message: 'is here',
+              stack: ['is here:', ...stack.frames].join('\n    '),
+            },
+          }),
     });
   };
 
@@ -94,7 +102,7 @@ function writeAll(text: string): void {
     try {
       rest = rest.subarray(writeSync(1, rest));
     } catch (error) {
-      if ((error as NodeJS.ErrnoException).code !== 'EAGAIN') return;
+      if (errorCode(error) !== 'EAGAIN') return;
       Atomics.wait(new Int32Array(new SharedArrayBuffer(4)), 0, 0, 1);
     }
   }

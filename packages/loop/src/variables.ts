@@ -27,7 +27,7 @@ interface Kind<T> extends VariableOptions<T> {
   readonly expected: string;
   readonly secret?: boolean;
   /** undefined: cannot be used. */
-  read(raw: string): T | undefined;
+  readonly read: (raw: string) => T | undefined;
 }
 
 function variable<T>(kind: Kind<T>): Variable<T> {

@@ -42,7 +42,7 @@ export function startWatch(data: SidecarData, listener: WatchListener): Watch {
     // would a suspension, which is not.
     const readings = readClocks(data.buffer);
     if (hours.observe(nowMs())) staleReadings.clear();
-    return judge(readings, data, hours.age);
+    return judge(readings, data, (sinceMs) => hours.age(sinceMs));
   };
 
   const read = (): void => {

@@ -81,20 +81,15 @@ async function dispatch<S extends EnvironmentSchema>(
   env: WorkerProcess['env'],
 ): Promise<number> {
   const line = parseCommandLine(argv);
-  switch (line.command) {
-    case 'help': {
-      const { flagVariables = {} } = command;
-      process.stdout.write(renderHelp({ ...command, flagVariables, environment: wholeEnvironment(command) }));
-      return 0;
-    }
-    case 'version':
-      process.stdout.write(`${command.name} ${command.version}\n`);
-      return 0;
-    case 'healthcheck':
-      return runHealthcheck(command, line, env);
-    case 'run':
-      return run(command, line, env);
-  }
+  if (line.command === 'run') return run(command, line, env);
+  if (line.command === 'healthcheck') return runHealthcheck(command, line, env);
+  const { name, version, flagVariables = {} } = command;
+  const text =
+    line.command === 'version'
+      ? `${name} ${version}\n`
+      : renderHelp({ ...command, flagVariables, environment: wholeEnvironment(command) });
+  process.stdout.write(text);
+  return 0;
 }
 
 /** Every variable that the command reads: the application's, its health port's and the library's. */
@@ -119,18 +114,18 @@ async function run<S extends EnvironmentSchema>(
   // A flag takes the place of its variable before anything is parsed: one parser, one set of rules, one fault text.
   const overridden: Record<string, string | undefined> = { ...env };
   const calledBy: Record<string, string> = {};
-  for (const [flag, value] of Object.entries(raw)) {
-    const variable = flagVariables[flag as ValueFlag];
+  for (const [flag, value] of raw) {
+    const variable = flagVariables[flag];
     if (variable === undefined) continue;
     overridden[variable] = value;
     calledBy[variable] = `--${flag}`;
   }
   const parsed = parseEnvironment(wholeEnvironment(command), overridden, {
     calledBy,
-    ...(check === undefined ? {} : { check: (all) => check(all as Environment<S>) }),
+    ...(check === undefined ? {} : { check: (all) => check(asConfig<S>(all)) }),
   });
-  const config = parsed as Environment<S>;
-  const own = parsed as Environment<typeof loopEnvironment>;
+  const config = asConfig<S>(parsed);
+  const own = asConfig<typeof loopEnvironment>(parsed);
   const log = createLogger({ worker: name, format: own.LOG_FORMAT, level: own.LOG_LEVEL });
   const registry = createRegistry();
 
@@ -144,7 +139,7 @@ async function run<S extends EnvironmentSchema>(
   return runWorker({
     name,
     version,
-    port: parsed[healthPort.variable] as number,
+    port: Number(parsed[healthPort.variable]),
     portVariable: healthPort.variable,
     loops: composition.loops,
     once: !flags.loop,
@@ -158,6 +153,12 @@ async function run<S extends EnvironmentSchema>(
   });
 }
 
+/** The part of the parsed whole that one schema is about. */
+function asConfig<S extends EnvironmentSchema>(whole: Environment<EnvironmentSchema>): Environment<S> {
+  // oxlint-disable-next-line typescript/no-unsafe-type-assertion -- the whole was parsed with every variable of S in it
+  return whole as Environment<S>;
+}
+
 /** Reads nothing but where the sidecar is: a probe must not fail because of a variable it does not need. */
 async function runHealthcheck<S extends EnvironmentSchema>(
   { healthPort }: WorkerCommand<S>,
@@ -168,11 +169,11 @@ async function runHealthcheck<S extends EnvironmentSchema>(
   const schema: EnvironmentSchema = { ...healthPortVariable(healthPort), WORKER_HEALTH_HOST };
   const where: Readonly<Record<string, unknown>> = parseEnvironment(schema, env);
   const host = where['WORKER_HEALTH_HOST'];
-  const anywhere = host === undefined || host === '0.0.0.0' || host === '::';
+  const reachable = typeof host === 'string' && host !== '0.0.0.0' && host !== '::';
   const { healthy, line } = await healthcheck({
-    port: where[healthPort.variable] as number,
+    port: Number(where[healthPort.variable]),
     check,
-    ...(anywhere ? {} : { host: host as string }),
+    ...(reachable ? { host } : {}),
   });
   if (!quiet) process.stdout.write(`${line}\n`);
   return healthy ? 0 : 1;

@@ -41,16 +41,13 @@ export function createWorker(options: WorkerOptions): Worker {
   const clocks = createClocks(loops.length);
   const stopping = new AbortController();
   const aborting = new AbortController();
-  const runners: Promise<void>[] = [];
+  const turning = new Map<Loop, Promise<void>>();
   let exitCode = 0;
   let sidecar: Sidecar | undefined;
   let beat: NodeJS.Timeout | undefined;
   let starting: Promise<void> | undefined;
   let stopped: Promise<void> | undefined;
-  let finish: (code: number) => void = () => undefined;
-  const finished = new Promise<number>((resolve) => {
-    finish = resolve;
-  });
+  const { promise: finished, resolve: finish } = Promise.withResolvers<number>();
 
   async function start(): Promise<void> {
     if (!once) {
@@ -79,9 +76,9 @@ export function createWorker(options: WorkerOptions): Worker {
     }
     if (stopping.signal.aborted) return;
     clocks.setState('running');
-    runners.push(...loops.map(run));
+    for (const [index, loop] of loops.entries()) turning.set(loop, run(loop, index));
     // Turned once, a worker is done, and goes the same way out as one that is asked to.
-    if (once) void Promise.all(runners).then(async () => stop('every loop has ticked once'));
+    if (once) void Promise.all(turning.values()).then(async () => stop('every loop has ticked once'));
   }
 
   async function run(loop: Loop, index: number): Promise<void> {
@@ -94,7 +91,6 @@ export function createWorker(options: WorkerOptions): Worker {
     } catch (error) {
       endedUnasked(loop, error);
     }
-    if (loop.stop !== undefined) await closing(`the loop ${loop.name}`, loop.stop.bind(loop));
   }
 
   function endedUnasked(loop: Loop, cause?: unknown): void {
@@ -134,13 +130,8 @@ export function createWorker(options: WorkerOptions): Worker {
       log.warn({ err: error }, 'aborting what is in flight');
       aborting.abort(error);
     }, drainMs);
-    const ends = await Promise.all(
-      runners.map(async (runner) => bounded(runner, drainMs + abortGraceMs + closeMs)),
-    );
+    await Promise.all([...turning.keys()].map(stopLoop));
     clearTimeout(over);
-    for (const [index, loop] of loops.entries()) {
-      if (ends[index]?.settled === false) abandoned(loop);
-    }
 
     if (options.close !== undefined) await closing('the worker', options.close);
     await sidecar?.push();
@@ -150,7 +141,14 @@ export function createWorker(options: WorkerOptions): Worker {
     finish(exitCode);
   }
 
-  function abandoned(loop: Loop): void {
+  /** Each loop gives its leases back as soon as it has nothing in flight, whatever the others still do. */
+  async function stopLoop(loop: Loop): Promise<void> {
+    const ended = await bounded(turning.get(loop) ?? Promise.resolve(), drainMs + abortGraceMs);
+    if (!ended.settled) leaveBehind(loop);
+    else if (loop.stop !== undefined) await closing(`the loop ${loop.name}`, loop.stop.bind(loop));
+  }
+
+  function leaveBehind(loop: Loop): void {
     exitCode = 1;
     const error = new LoopError('LOOP_TICK_ABANDONED', `a tick of ${loop.name} ignored its aborted signal`);
     log.error({ err: error }, 'left behind: a tick that does not give up');
