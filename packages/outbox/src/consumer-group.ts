@@ -26,9 +26,13 @@ const GROUP_NAME = /^[a-z][a-z0-9-]{0,62}$/;
 /** Makes the group known, at the given start; one that is known keeps its cursor. @throws OUTBOX_GROUP_INVALID */
 export async function registerGroup(db: Queryable, group: string, startFrom: StartFrom): Promise<void> {
   if (!GROUP_NAME.test(group)) {
-    throw new OutboxError('OUTBOX_GROUP_INVALID', `expected a group name such as "search", got ${JSON.stringify(group)}`, {
-      hint: 'a group name has lower-case letters, digits and hyphens, starts with a letter, and is at most 63 characters long',
-    });
+    throw new OutboxError(
+      'OUTBOX_GROUP_INVALID',
+      `expected a group name such as "search", got ${JSON.stringify(group)}`,
+      {
+        hint: 'a group name has lower-case letters, digits and hyphens, starts with a letter, and is at most 63 characters long',
+      },
+    );
   }
   await db.query(REGISTER_GROUP, [group, startFrom === 'end']);
 }

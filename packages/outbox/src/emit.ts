@@ -50,9 +50,7 @@ export async function emit<Payload extends JsonValue>(
   options: EmitOptions = {},
 ): Promise<number> {
   assertInTransaction(client, options);
-  const { rows } = await client.query<{ seq: string }>(INSERT_EVENT, [
-    ...columns(event),
-  ]);
+  const { rows } = await client.query<{ seq: string }>(INSERT_EVENT, [...columns(event)]);
   return Number(rows[0]?.seq);
 }
 
@@ -86,33 +84,48 @@ function columns(event: NewEvent): Columns {
 
 function topicOf({ topic }: NewEvent): string {
   if (typeof topic === 'string' && TOPIC.test(topic)) return topic;
-  throw new OutboxError('OUTBOX_EVENT_INVALID', `expected a topic such as "item.upserted", got ${JSON.stringify(topic)}`, {
-    hint: 'a topic starts with a letter or digit and has letters, digits and . _ : - after it, at most 200 characters in all',
-  });
+  throw new OutboxError(
+    'OUTBOX_EVENT_INVALID',
+    `expected a topic such as "item.upserted", got ${JSON.stringify(topic)}`,
+    {
+      hint: 'a topic starts with a letter or digit and has letters, digits and . _ : - after it, at most 200 characters in all',
+    },
+  );
 }
 
 function keyOf({ key }: NewEvent): string | null {
   if (key === undefined || key === null) return null;
-  if (typeof key === 'string' && Buffer.byteLength(key) <= LONGEST_KEY_BYTES && !key.includes('\0')) return key;
+  if (typeof key === 'string' && Buffer.byteLength(key) <= LONGEST_KEY_BYTES && !key.includes('\0'))
+    return key;
   throw new OutboxError(
     'OUTBOX_EVENT_INVALID',
     `expected a key of at most ${LONGEST_KEY_BYTES} bytes without zero bytes, got ${describe(key)}`,
-    { hint: 'a key names what the event is about, for instance "item:42"; put everything else into the payload' },
+    {
+      hint: 'a key names what the event is about, for instance "item:42"; put everything else into the payload',
+    },
   );
 }
 
 function payloadOf({ payload, topic }: NewEvent): string {
   const text: string | undefined = JSON.stringify(payload);
   if (text === undefined) {
-    throw new OutboxError('OUTBOX_EVENT_INVALID', `expected a payload that JSON can hold for ${topic}, got ${describe(payload)}`, {
-      hint: 'pass an object, array, string, number, boolean or null',
-    });
+    throw new OutboxError(
+      'OUTBOX_EVENT_INVALID',
+      `expected a payload that JSON can hold for ${topic}, got ${describe(payload)}`,
+      {
+        hint: 'pass an object, array, string, number, boolean or null',
+      },
+    );
   }
   // jsonb cannot hold the zero character, and its own message does not say where it stood.
   if (text.includes('\\u0000')) {
-    throw new OutboxError('OUTBOX_EVENT_INVALID', `the payload for ${topic} has a zero character, which jsonb cannot hold`, {
-      hint: 'remove \\u0000 from its strings',
-    });
+    throw new OutboxError(
+      'OUTBOX_EVENT_INVALID',
+      `the payload for ${topic} has a zero character, which jsonb cannot hold`,
+      {
+        hint: 'remove \\u0000 from its strings',
+      },
+    );
   }
   return text;
 }
@@ -127,7 +140,9 @@ function assertInTransaction(client: ClientBase | Pool, options: EmitOptions): v
     status === 'E'
       ? 'the transaction of this client has failed; nothing can be emitted in it'
       : 'expected a client with an open transaction, so that the event commits with your rows; got one without',
-    { hint: 'emit between BEGIN and COMMIT on the same client, or pass { autocommit: true } for an event that stands alone' },
+    {
+      hint: 'emit between BEGIN and COMMIT on the same client, or pass { autocommit: true } for an event that stands alone',
+    },
   );
 }
 

@@ -3,7 +3,9 @@
 import pg from 'pg';
 import type { CustomTypesConfig } from 'pg';
 
-const { builtins } = pg.types;
+const INT8: number = pg.types.builtins.INT8;
+const FLOAT8: number = pg.types.builtins.FLOAT8;
+const JSONB: number = pg.types.builtins.JSONB;
 
 /** Most events carry no headers; they share one object instead of parsing `{}` each. */
 const NO_HEADERS: Readonly<Record<string, never>> = Object.freeze({});
@@ -12,10 +14,10 @@ const NO_HEADERS: Readonly<Record<string, never>> = Object.freeze({});
 export const eventTypes: CustomTypesConfig = {
   getTypeParser(oid: number): (text: string) => unknown {
     switch (oid) {
-      case builtins.INT8:
-      case builtins.FLOAT8:
+      case INT8:
+      case FLOAT8:
         return Number;
-      case builtins.JSONB:
+      case JSONB:
         return parseJson;
       default:
         return String;

@@ -53,7 +53,10 @@ export async function openLaneSession(
     const stored = await loadCursor(pool, lane);
     if (stored === undefined) throw new Error(`group ${lane.group} has no cursor for lane ${lane.lane}`);
     // Rows under an older token stay in force until the first of this one; batches are counted anew.
-    return { opened: true, session: laneSession(options, lease, { ...stored, token: attempt.token, batch: 0 }) };
+    return {
+      opened: true,
+      session: laneSession(options, lease, { ...stored, token: attempt.token, batch: 0 }),
+    };
   } catch (error) {
     await lease.release().catch(() => undefined);
     throw error;

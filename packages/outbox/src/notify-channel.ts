@@ -25,9 +25,13 @@ export async function notifyChannel(db: Queryable): Promise<string> {
  */
 export async function setNotifyChannel(db: Queryable, channel: string): Promise<boolean> {
   if (!CHANNEL.test(channel)) {
-    throw new OutboxError('OUTBOX_CHANNEL_INVALID', `expected a channel such as "outbox_event", got ${JSON.stringify(channel)}`, {
-      hint: 'a channel has lower-case letters, digits and underscores, and at most 63 of them',
-    });
+    throw new OutboxError(
+      'OUTBOX_CHANNEL_INVALID',
+      `expected a channel such as "outbox_event", got ${JSON.stringify(channel)}`,
+      {
+        hint: 'a channel has lower-case letters, digits and underscores, and at most 63 of them',
+      },
+    );
   }
   const { rowCount } = await db.query(SET_NOTIFY_CHANNEL, [channel]);
   return rowCount === 1;

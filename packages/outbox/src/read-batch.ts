@@ -178,7 +178,8 @@ async function readFrozenPage(
   const done: Cursor = { position, snapshot: frozen.snapshot, ceiling: frozen.ceiling, frozen: null };
   // An empty last page: what comes after it is read at once, so that "no events" always means "caught up".
   if (events.length === 0) return await readLateAndNew(db, done, limit);
-  const next = events.length < limit ? done : { ...cursor, frozen: { ...frozen, position: lastPosition(events) } };
+  const next =
+    events.length < limit ? done : { ...cursor, frozen: { ...frozen, position: lastPosition(events) } };
   return { events, next, readAtMs, receivedAtMs };
 }
 

@@ -75,7 +75,8 @@ export function relay(options: RelayOptions): Loop {
     const opened = await openLaneSession(
       { pool, lane, holder: options.holder, leaseTtlMs, batchSize },
       {
-        onRenewalError: (error) => log.warn({ err: error, group }, 'the lease could not be renewed; trying again'),
+        onRenewalError: (error) =>
+          log.warn({ err: error, group }, 'the lease could not be renewed; trying again'),
         onWanted: () => waker.wake(),
       },
     );
@@ -84,7 +85,8 @@ export function relay(options: RelayOptions): Loop {
       standbyFor = undefined;
       return opened.session;
     }
-    if (standbyFor !== opened.heldBy) log.info({ group, heldBy: opened.heldBy }, 'standing by: another worker reads');
+    if (standbyFor !== opened.heldBy)
+      log.info({ group, heldBy: opened.heldBy }, 'standing by: another worker reads');
     standbyFor = opened.heldBy;
     return undefined;
   }
@@ -95,22 +97,29 @@ export function relay(options: RelayOptions): Loop {
     const signal = AbortSignal.any([context.signal, from.lease.signal]);
     await options.handler(
       { group, lane: lane.lane, events: batch.events },
-      { signal, fencingToken: from.lease.token, progress: context.progress, log: context.log },
+      { signal, fencingToken: from.lease.token, progress: () => context.progress(), log: context.log },
     );
     signal.throwIfAborted();
     const outcome = await from.advance(batch);
     if (!outcome.advanced) {
       await close();
-      throw new OutboxError('OUTBOX_LEASE_LOST', `group ${group}: another worker took over before the batch was stored`, {
-        hint: 'its events are delivered again by the worker that holds the lease now; frequent losses mean that leases are too short for this machine',
-      });
+      throw new OutboxError(
+        'OUTBOX_LEASE_LOST',
+        `group ${group}: another worker took over before the batch was stored`,
+        {
+          hint: 'its events are delivered again by the worker that holds the lease now; frequent losses mean that leases are too short for this machine',
+        },
+      );
     }
     observeDelivery(batch);
   }
 
   async function restAfterEmptyLook(): Promise<number> {
     const notified = waker.state === 'listening';
-    const rest = nextRest(performance.now() - lastEventAtMs, { notified, longestMs: notified ? idleWaitMs : pollMs });
+    const rest = nextRest(performance.now() - lastEventAtMs, {
+      notified,
+      longestMs: notified ? idleWaitMs : pollMs,
+    });
     const now = performance.now();
     if (!rest.asleep || announcedUntilMs > now + rest.ms) return rest.ms;
     const announcedForMs = idleWaitMs + 1_000;
@@ -131,7 +140,8 @@ export function relay(options: RelayOptions): Loop {
     if (options.metrics === undefined) return;
     const histogram = options.metrics.deliveryLag.labels({ group });
     const nowMs = batch.readAtMs + (performance.now() - batch.receivedAtMs);
-    for (const event of batch.events) histogram.observe(Math.max(0, nowMs - event.createdAt.getTime()) / 1_000);
+    for (const event of batch.events)
+      histogram.observe(Math.max(0, nowMs - event.createdAt.getTime()) / 1_000);
   }
 
   async function close(): Promise<void> {
@@ -150,7 +160,9 @@ export function relay(options: RelayOptions): Loop {
     stop: close,
     checks: (): Readonly<Record<string, LoopCheck>> => ({
       listen:
-        waker.state === 'lost' ? { status: 'degraded', detail: 'LISTEN connection lost; polling' } : { status: 'ok' },
+        waker.state === 'lost'
+          ? { status: 'degraded', detail: 'LISTEN connection lost; polling' }
+          : { status: 'ok' },
     }),
   };
 }

@@ -36,6 +36,7 @@ export type Rest = { readonly ms: number; readonly asleep: boolean };
  * announced does not notify, and is found after about as long again as it took to commit.
  */
 export function nextRest(quietMs: number, schedule: RestSchedule): Rest {
-  if (quietMs < CLOSE_POLLING_FOR_MS) return { ms: Math.min(CLOSE_POLL_MS, schedule.longestMs), asleep: false };
+  if (quietMs < CLOSE_POLLING_FOR_MS)
+    return { ms: Math.min(CLOSE_POLL_MS, schedule.longestMs), asleep: false };
   return { ms: Math.min(Math.max(4, quietMs / 2), schedule.longestMs), asleep: schedule.notified };
 }

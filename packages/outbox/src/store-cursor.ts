@@ -15,7 +15,9 @@ export interface StoredCursor {
   readonly delivered: number;
 }
 
-export type StoreOutcome = { readonly advanced: true } | { readonly advanced: false; readonly reason: 'fenced' };
+export type StoreOutcome =
+  | { readonly advanced: true }
+  | { readonly advanced: false; readonly reason: 'fenced' };
 
 /** The name of a lane's lease. */
 export function laneLeaseName(lane: LaneOfGroup): string {
@@ -77,7 +79,11 @@ export async function loadCursor(db: Queryable, lane: LaneOfGroup): Promise<Stor
 }
 
 /** Stores progress if the token is still the current one. */
-export async function storeCursor(db: Queryable, lane: LaneOfGroup, stored: StoredCursor): Promise<StoreOutcome> {
+export async function storeCursor(
+  db: Queryable,
+  lane: LaneOfGroup,
+  stored: StoredCursor,
+): Promise<StoreOutcome> {
   const { cursor } = stored;
   const { rowCount } = await db.query(STORE_CURSOR, [
     lane.group,

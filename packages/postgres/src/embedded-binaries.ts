@@ -51,9 +51,13 @@ export async function accountToRunAs(): Promise<RunAs | undefined> {
   const accounts = await readFile('/etc/passwd', 'utf8').catch(() => '');
   const nobody = /^nobody:[^:]*:(\d+):(\d+):/m.exec(accounts);
   if (nobody === null) {
-    throw new PostgresError('POSTGRES_EMBEDDED_UNAVAILABLE', 'PostgreSQL does not run as root, and there is no account `nobody`', {
-      hint: 'run as another user, or set DATABASE_URL to a database of your own',
-    });
+    throw new PostgresError(
+      'POSTGRES_EMBEDDED_UNAVAILABLE',
+      'PostgreSQL does not run as root, and there is no account `nobody`',
+      {
+        hint: 'run as another user, or set DATABASE_URL to a database of your own',
+      },
+    );
   }
   return { uid: Number(nobody[1]), gid: Number(nobody[2]) };
 }
@@ -81,10 +85,14 @@ async function importBinaries(): Promise<EmbeddedBinaries> {
   try {
     return (await import(name)) as EmbeddedBinaries;
   } catch (error) {
-    throw new PostgresError('POSTGRES_EMBEDDED_UNAVAILABLE', `no embedded PostgreSQL here: ${name} is not installed`, {
-      hint: 'install the development dependencies (`npm ci`), or set DATABASE_URL to a database of your own',
-      cause: error,
-    });
+    throw new PostgresError(
+      'POSTGRES_EMBEDDED_UNAVAILABLE',
+      `no embedded PostgreSQL here: ${name} is not installed`,
+      {
+        hint: 'install the development dependencies (`npm ci`), or set DATABASE_URL to a database of your own',
+        cause: error,
+      },
+    );
   }
 }
 

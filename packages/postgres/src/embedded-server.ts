@@ -173,9 +173,13 @@ async function clearStalePidFile(dataDirectory: string): Promise<void> {
   const pid = await readPidFile(dataDirectory);
   if (pid === undefined) return;
   if (await isPostgres(pid)) {
-    throw new PostgresError('POSTGRES_EMBEDDED_RUNNING', `a server already runs on ${dataDirectory} (process ${pid})`, {
-      hint: `stop it first: kill -INT ${pid}`,
-    });
+    throw new PostgresError(
+      'POSTGRES_EMBEDDED_RUNNING',
+      `a server already runs on ${dataDirectory} (process ${pid})`,
+      {
+        hint: `stop it first: kill -INT ${pid}`,
+      },
+    );
   }
   await rm(join(dataDirectory, 'postmaster.pid'), { force: true });
 }
@@ -198,7 +202,10 @@ async function isPostgres(pid: number): Promise<boolean> {
   return command === undefined ? process.platform !== 'linux' : /postgres/.test(command.split('\0')[0] ?? '');
 }
 
-function collect(child: ChildProcess, onLog?: (line: string) => void): { text: () => string; stop: () => void } {
+function collect(
+  child: ChildProcess,
+  onLog?: (line: string) => void,
+): { text: () => string; stop: () => void } {
   let text = '';
   let collecting = true;
   let rest = '';

@@ -53,9 +53,15 @@ const REQUEST_HANDOVER = `
 
 /** Takes the lease if it is free or its holder's time is over. */
 export async function acquireLease(db: Queryable, request: LeaseRequest): Promise<LeaseAttempt> {
-  const { rows } = await db.query<{ token: number }>(ACQUIRE_LEASE, [request.name, request.holder, request.ttlMs]);
+  const { rows } = await db.query<{ token: number }>(ACQUIRE_LEASE, [
+    request.name,
+    request.holder,
+    request.ttlMs,
+  ]);
   if (rows[0] !== undefined) return { acquired: true, token: rows[0].token };
-  const { rows: held } = await db.query<{ holder: string; expires_in_ms: number }>(LEASE_HOLDER, [request.name]);
+  const { rows: held } = await db.query<{ holder: string; expires_in_ms: number }>(LEASE_HOLDER, [
+    request.name,
+  ]);
   return {
     acquired: false,
     heldBy: held[0]?.holder ?? 'nobody',
@@ -68,7 +74,11 @@ export async function renewLease(
   db: Queryable,
   lease: { readonly name: string; readonly token: number; readonly ttlMs: number },
 ): Promise<LeaseRenewal> {
-  const { rows } = await db.query<{ wanted_by: string | null }>(RENEW_LEASE, [lease.name, lease.token, lease.ttlMs]);
+  const { rows } = await db.query<{ wanted_by: string | null }>(RENEW_LEASE, [
+    lease.name,
+    lease.token,
+    lease.ttlMs,
+  ]);
   return rows[0] === undefined
     ? { renewed: false, reason: 'fenced' }
     : { renewed: true, wantedBy: rows[0].wanted_by };

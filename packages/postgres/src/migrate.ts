@@ -59,7 +59,10 @@ const INSERT_LEDGER = `
  *
  * @throws POSTGRES_VERSION_UNSUPPORTED, POSTGRES_MIGRATION_CHANGED, POSTGRES_MIGRATION_FAILED
  */
-export async function migrate(connection: ClientConfig, sets: readonly MigrationSet[]): Promise<MigrationStatus> {
+export async function migrate(
+  connection: ClientConfig,
+  sets: readonly MigrationSet[],
+): Promise<MigrationStatus> {
   const migrations = await loadMigrations(sets);
   return await withClient(connection, async (client) => {
     await assertServerVersion(client);
@@ -124,7 +127,12 @@ async function applyOnce(client: Client, migration: Migration): Promise<boolean>
         return false;
       }
       await client.query(migration.sql);
-      await client.query(INSERT_LEDGER, [migration.set, migration.number, migration.name, migration.checksum]);
+      await client.query(INSERT_LEDGER, [
+        migration.set,
+        migration.number,
+        migration.name,
+        migration.checksum,
+      ]);
       return true;
     });
   } catch (error) {
@@ -176,7 +184,9 @@ function assertUnchanged(migration: Migration, checksum: string): void {
 }
 
 async function assertServerVersion(client: Client): Promise<void> {
-  const { rows } = await client.query<{ version: string }>(`select current_setting('server_version_num') as version`);
+  const { rows } = await client.query<{ version: string }>(
+    `select current_setting('server_version_num') as version`,
+  );
   const version = Number(rows[0]?.version);
   if (version >= OLDEST_SERVER_VERSION) return;
   throw new PostgresError(

@@ -26,7 +26,9 @@ export async function transaction<T>(pool: Pool, work: (client: PoolClient) => P
       throw new PostgresError(
         'POSTGRES_COMMIT_ROLLED_BACK',
         `the server answered ${command} to COMMIT: nothing was stored`,
-        { hint: 'a statement in the transaction failed and its error was swallowed; let it reach transaction()' },
+        {
+          hint: 'a statement in the transaction failed and its error was swallowed; let it reach transaction()',
+        },
       );
     }
     return result;

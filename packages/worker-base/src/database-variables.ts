@@ -39,11 +39,12 @@ export const databaseVariables: {
   }),
   POSTGRES_HOST: env.optional(env.string({ description: 'The host, when DATABASE_URL is not set.' })),
   POSTGRES_PORT: env.port({ description: 'The port, when DATABASE_URL is not set.', default: 5432 }),
-  POSTGRES_DB: env.string({ description: 'The database, when DATABASE_URL is not set.', default: 'postgres' }),
+  POSTGRES_DB: env.string({
+    description: 'The database, when DATABASE_URL is not set.',
+    default: 'postgres',
+  }),
   POSTGRES_USER: env.string({ description: 'The role, when DATABASE_URL is not set.', default: 'postgres' }),
-  POSTGRES_PASSWORD: env.optional(
-    env.secret({ description: 'The password, when DATABASE_URL is not set.' }),
-  ),
+  POSTGRES_PASSWORD: env.optional(env.secret({ description: 'The password, when DATABASE_URL is not set.' })),
 };
 
 export type DatabaseConfig = Environment<typeof databaseVariables>;

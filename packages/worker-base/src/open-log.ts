@@ -21,7 +21,10 @@ export interface ConsumerGroup {
 }
 
 export interface OpenLogOptions {
-  readonly context: Pick<ComposeContext<typeof databaseVariables & typeof outboxVariables>, 'config' | 'log' | 'registry'>;
+  readonly context: Pick<
+    ComposeContext<typeof databaseVariables & typeof outboxVariables>,
+    'config' | 'log' | 'registry'
+  >;
   /** Shows in `pg_stat_activity`. */
   readonly applicationName: string;
   /** What must be in the database before anything is read; a worker never migrates. */

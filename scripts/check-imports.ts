@@ -1,0 +1,92 @@
+// The import rule of ARCHITECTURE.md, "Rooms", enforced: who may import whom, and that every import is declared.
+
+import { globSync, readFileSync } from 'node:fs';
+import { dirname, join, relative } from 'node:path';
+import { builtinModules } from 'node:module';
+
+/** Packages of this repository that a package may import. A type-only import is allowed from those in `types`. */
+interface Rule {
+  readonly values: readonly string[];
+  readonly types: readonly string[];
+}
+
+const PLATFORM = ['loop', 'postgres', 'outbox'] as const;
+
+/** Capabilities know the log, the database and the loop's types, and never each other. */
+const CAPABILITY: Rule = { values: ['outbox', 'postgres'], types: ['loop'] };
+
+const RULES: Readonly<Record<string, Rule>> = {
+  'packages/loop': { values: [], types: [] },
+  'packages/postgres': { values: [], types: [] },
+  'packages/outbox': { values: ['postgres'], types: ['loop'] },
+  'packages/app-schema': { values: [], types: ['postgres'] },
+  'packages/search': CAPABILITY,
+  'packages/worker-base': { values: [...PLATFORM], types: [] },
+};
+
+/** They compose: they may import every package, and nobody imports them. */
+const COMPOSERS = ['apps/', 'packages/cli'];
+
+const IMPORT =
+  /^\s*(?:import|export)\s+(type\s)?(?:[^'"]*?\sfrom\s+)?['"]([^'"]+)['"]|\bimport\(\s*['"]([^'"]+)['"]\s*\)/gm;
+
+const root = join(import.meta.dirname, '..');
+const faults = globSync('{packages,apps}/*/src/**/*.ts', { cwd: root }).flatMap(check);
+for (const fault of faults) process.stderr.write(`${fault}\n`);
+process.stderr.write(
+  faults.length === 0
+    ? 'the import rule holds\n'
+    : `${faults.length} imports break the rule of ARCHITECTURE.md\n`,
+);
+process.exitCode = faults.length === 0 ? 0 : 1;
+
+function check(file: string): string[] {
+  const room = file.split('/').slice(0, 2).join('/');
+  const source = readFileSync(join(root, file), 'utf8');
+  const { dependencies = {}, peerDependencies = {} } = JSON.parse(
+    readFileSync(join(root, room, 'package.json'), 'utf8'),
+  ) as { dependencies?: Record<string, string>; peerDependencies?: Record<string, string> };
+  return [...source.matchAll(IMPORT)].flatMap(([, type, from, dynamic]) => {
+    const target = from ?? dynamic ?? '';
+    const fault = faultOf({
+      file,
+      room,
+      target,
+      typeOnly: type !== undefined,
+      declared: { ...dependencies, ...peerDependencies },
+    });
+    return fault === undefined ? [] : [`${file}: ${fault}`];
+  });
+}
+
+interface Import {
+  readonly file: string;
+  readonly room: string;
+  readonly target: string;
+  readonly typeOnly: boolean;
+  readonly declared: Readonly<Record<string, string>>;
+}
+
+function faultOf({ file, room, target, typeOnly, declared }: Import): string | undefined {
+  if (target.startsWith('.')) {
+    const reached = relative(root, join(root, dirname(file), target));
+    return reached.startsWith(`${room}/`) ? undefined : `${target} leaves the package; import it by its name`;
+  }
+  if (target.startsWith('node:')) return undefined;
+  if (builtinModules.includes(target)) return `write node:${target}`;
+  const name = target
+    .split('/')
+    .slice(0, target.startsWith('@') ? 2 : 1)
+    .join('/');
+  if (declared[name] === undefined) return `${name} is not among the dependencies of ${room}`;
+  if (!name.startsWith('@pulsebox/')) return undefined;
+  if (target !== name) return `${target} reaches past the entry of ${name}`;
+  if (COMPOSERS.some((composer) => room.startsWith(composer))) return undefined;
+  const sibling = name.slice('@pulsebox/'.length);
+  const rule = RULES[room];
+  if (rule === undefined) return `no rule for ${room}: add one to scripts/check-imports.ts`;
+  if (rule.values.includes(sibling) || (typeOnly && rule.types.includes(sibling))) return undefined;
+  return rule.types.includes(sibling)
+    ? `only types may be imported from ${name}`
+    : `${room} may not import ${name}`;
+}
