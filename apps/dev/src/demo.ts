@@ -1,0 +1,94 @@
+// npm run demo, beside a running npm start: an application that writes 138,000 cities, each with its event in the same
+// transaction, while the worker indexes them; then searches that find them.
+
+import { parseArgs } from 'node:util';
+import { createPool } from '@pulsebox/postgres';
+import type { Pool } from 'pg';
+import { loadCities } from './cities.ts';
+import { readRunFile } from './run-file.ts';
+import { showSearches } from './demo-searches.ts';
+import { progressBar } from './progress-bar.ts';
+import { untilIndexed } from './until-indexed.ts';
+import { writeCities } from './write-cities.ts';
+
+process.exitCode = await main();
+
+async function main(): Promise<number> {
+  const { values } = parseArgs({
+    options: {
+      rows: { type: 'string' },
+      writers: { type: 'string', default: '4' },
+      help: { type: 'boolean', short: 'h', default: false },
+    },
+  });
+  if (values.help) {
+    print(
+      'npm run demo -- [--rows N] [--writers N]\n\nLoads cities beside a running `npm start`, waits for the index, and searches.',
+    );
+    return 0;
+  }
+  const rows = values.rows === undefined ? undefined : positiveInteger('--rows', values.rows);
+  const writers = positiveInteger('--writers', values.writers);
+  if (writers === undefined || (values.rows !== undefined && rows === undefined)) return 2;
+
+  const databaseUrl = await findDatabase();
+  if (databaseUrl === undefined) {
+    print('expected a running `npm start` (in another terminal) or DATABASE_URL, found neither');
+    return 1;
+  }
+  const pool = createPool({
+    connection: { connectionString: databaseUrl, application_name: 'pulsebox-demo' },
+    max: writers + 1,
+    onIdleError: () => undefined,
+  });
+  try {
+    return await demonstrate(pool, { rows, writers });
+  } finally {
+    await pool.end();
+  }
+}
+
+async function demonstrate(
+  pool: Pool,
+  options: { readonly rows: number | undefined; readonly writers: number },
+): Promise<number> {
+  const cities = loadCities().slice(0, options.rows);
+  print(
+    `writing ${cities.length.toLocaleString('en')} cities (GeoNames, CC BY 4.0) with ${options.writers} writers`,
+  );
+  print('each transaction writes rows and their events; one in fifty is rolled back and tried again\n');
+
+  const writing = progressBar('written', cities.length);
+  const written = await writeCities(pool, cities, options.writers, (count) => writing.update(count));
+  writing.done();
+  print(
+    `  ${written.transactions.toLocaleString('en')} transactions committed, ${written.rolledBack.toLocaleString('en')} rolled back\n`,
+  );
+
+  const indexing = progressBar('indexed', cities.length);
+  const indexed = await untilIndexed(pool, cities.length, (count) => indexing.update(count));
+  indexing.done();
+  if (!indexed) {
+    print('the index does not move: is the worker running? `npx pulsebox groups` shows who reads');
+    return 1;
+  }
+  return await showSearches(pool, print);
+}
+
+async function findDatabase(): Promise<string | undefined> {
+  const configured = process.env['DATABASE_URL'];
+  if (configured !== undefined && configured !== '') return configured;
+  const found = await readRunFile();
+  return found?.alive === true ? found.run.databaseUrl : undefined;
+}
+
+function positiveInteger(flag: string, value: string): number | undefined {
+  const number = Number(value);
+  if (Number.isInteger(number) && number > 0) return number;
+  print(`expected ${flag} to be a positive whole number, got "${value}"`);
+  return undefined;
+}
+
+function print(line: string): void {
+  process.stdout.write(`${line}\n`);
+}

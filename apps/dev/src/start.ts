@@ -1,0 +1,181 @@
+// npm start: the whole suite on this machine, with a database that needs no installing.
+
+import { setTimeout as delay } from 'node:timers/promises';
+import { appMigrations } from '@pulsebox/app-schema';
+import { outboxMigrations } from '@pulsebox/outbox';
+import { migrate, postgresMigrations } from '@pulsebox/postgres';
+import type { EmbeddedServer } from '@pulsebox/postgres';
+import { searchMigrations } from '@pulsebox/search';
+import { startDatabase } from './database.ts';
+import { isPortFree } from './ports.ts';
+import { stopProcess } from './process-table.ts';
+import { readRunFile, removeRunFile, writeRunFile } from './run-file.ts';
+import type { RunFile } from './run-file.ts';
+import { suite } from './suite.ts';
+import type { WorkerApp } from './suite.ts';
+import { superviseWorker } from './supervise.ts';
+import type { SupervisedWorker } from './supervise.ts';
+import { whatNext } from './what-next.ts';
+
+/** A fault that is said in one sentence, without a stack. */
+class StartError extends Error {}
+
+const stopping = new AbortController();
+
+process.exitCode = await main();
+
+async function main(): Promise<number> {
+  let signals = 0;
+  let workers: readonly SupervisedWorker[] = [];
+  let database: EmbeddedServer | undefined;
+  const onSignal = (): void => {
+    signals += 1;
+    stopping.abort();
+    // The first asks the workers to finish what is in flight; the next one is passed on and ends them at once.
+    if (signals > 1) for (const worker of workers) worker.signal('SIGTERM');
+  };
+  for (const signal of ['SIGINT', 'SIGTERM', 'SIGHUP'] as const) process.on(signal, onSignal);
+
+  try {
+    await clearLeftovers();
+    await assertPortsFree();
+    const databaseUrl = process.env['DATABASE_URL'] ?? (database = await start()).url;
+    await prepare(databaseUrl);
+    stopping.signal.throwIfAborted();
+
+    const environment = { ...process.env, DATABASE_URL: databaseUrl };
+    workers = suite.map((app) => superviseWorker(app, environment));
+    const run = describeRun(databaseUrl, workers);
+    await writeRunFile(run);
+    await untilReady(run, workers);
+    process.stdout.write(whatNext(run));
+    return await untilOver(workers, database);
+  } catch (error) {
+    if (stopping.signal.aborted) return 0;
+    say(explain(error));
+    return 1;
+  } finally {
+    stopping.abort();
+    for (const worker of workers) worker.signal('SIGTERM');
+    await Promise.all(workers.map((worker) => worker.exited));
+    await database?.stop();
+    if (database !== undefined) say('the database is stopped; its data is kept');
+    if (workers.length > 0) await removeRunFile();
+  }
+}
+
+async function start(): Promise<EmbeddedServer> {
+  say('starting PostgreSQL');
+  const server = await startDatabase(say);
+  say(`${server.created ? 'made a new database' : 'found the database'} in ${server.dataDirectory}`);
+  return server;
+}
+
+async function prepare(databaseUrl: string): Promise<void> {
+  const { applied } = await migrate({ connectionString: databaseUrl }, [
+    postgresMigrations,
+    outboxMigrations,
+    appMigrations,
+    searchMigrations,
+  ]);
+  if (applied.length > 0) say(`applied ${applied.length} migrations`);
+}
+
+/** What a start that was killed left running. */
+async function clearLeftovers(): Promise<void> {
+  const found = await readRunFile();
+  if (found === undefined) return;
+  if (found.alive) {
+    throw new StartError(
+      `it runs already, as process ${found.run.supervisorPid}: stop that one with Ctrl-C (or kill ${found.run.supervisorPid}), or use it as it is`,
+    );
+  }
+  for (const worker of found.run.workers) {
+    await stopProcess(worker.pid, 'dist/index.js', 'SIGTERM', 10_000);
+  }
+  await removeRunFile();
+}
+
+async function assertPortsFree(): Promise<void> {
+  for (const app of suite) {
+    const port = portOf(app);
+    if (await isPortFree(port)) continue;
+    throw new StartError(
+      `port ${port} for the health of ${app.name} is in use by another program: stop it, or choose another port, for instance ${app.portVariable}=${port + 100} npm start`,
+    );
+  }
+}
+
+async function untilReady(run: RunFile, workers: readonly SupervisedWorker[]): Promise<void> {
+  const deadline = performance.now() + 60_000;
+  for (const [index, { name, healthUrl }] of run.workers.entries()) {
+    while (!(await isReady(healthUrl))) {
+      const ended = await Promise.race([workers[index]?.exited, delay(100, undefined)]);
+      stopping.signal.throwIfAborted();
+      if (ended !== undefined) throw new StartError(`${name} ended while starting; its last words are above`);
+      if (performance.now() > deadline)
+        throw new StartError(`${name} was not ready within a minute: see ${healthUrl}`);
+    }
+  }
+}
+
+async function isReady(healthUrl: string): Promise<boolean> {
+  return await fetch(`${healthUrl}/ready`, { signal: AbortSignal.timeout(1_000) }).then(
+    (response) => response.ok,
+    () => false,
+  );
+}
+
+/** Waits for Ctrl-C, or for something to end that should not have. */
+async function untilOver(
+  workers: readonly SupervisedWorker[],
+  database: EmbeddedServer | undefined,
+): Promise<number> {
+  const ends = workers.map(async ({ app, exited }) => {
+    const { code, signal } = await exited;
+    return `${app.name} ended unasked (${signal ?? `code ${code}`}); stopping the rest`;
+  });
+  if (database !== undefined)
+    ends.push(database.exited.then(() => 'the database ended unasked; stopping the rest'));
+  const asked = new Promise<undefined>((resolve) => {
+    stopping.signal.addEventListener('abort', () => resolve(undefined), { once: true });
+    if (stopping.signal.aborted) resolve(undefined);
+  });
+  const reason = await Promise.race([...ends, asked]);
+  if (reason === undefined) {
+    say('stopping');
+    return 0;
+  }
+  say(reason);
+  return 1;
+}
+
+function describeRun(databaseUrl: string, workers: readonly SupervisedWorker[]): RunFile {
+  const meiliUrl = process.env['MEILI_URL'];
+  return {
+    supervisorPid: process.pid,
+    databaseUrl,
+    ...(meiliUrl === undefined || meiliUrl === '' ? {} : { meiliUrl }),
+    workers: workers.map(({ app, pid }) => ({
+      name: app.name,
+      pid,
+      healthUrl: `http://127.0.0.1:${portOf(app)}/health`,
+    })),
+  };
+}
+
+function portOf(app: WorkerApp): number {
+  const configured = Number(process.env[app.portVariable]);
+  return Number.isInteger(configured) && configured > 0 ? configured : app.defaultPort;
+}
+
+function explain(error: unknown): string {
+  if (error instanceof StartError) return error.message;
+  if (!(error instanceof Error)) return String(error);
+  const { code, hint } = error as { code?: string; hint?: string };
+  return `${error.message}${code === undefined ? '' : ` (${code})`}${hint === undefined ? '' : `\n  what to do: ${hint}`}`;
+}
+
+function say(message: string): void {
+  process.stdout.write(`pulsebox: ${message}\n`);
+}

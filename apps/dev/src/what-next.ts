@@ -1,0 +1,34 @@
+// What `npm start` prints when everything is up.
+
+import { styleText } from 'node:util';
+import type { RunFile } from './run-file.ts';
+
+export function whatNext(run: RunFile): string {
+  const health = run.workers.map((worker) => `    ${worker.healthUrl}   ${dim(worker.name)}`);
+  return `
+${bold('Pulsebox is running.')} ${dim('Ctrl-C stops it, the database last.')}
+
+  Is it well?
+${health.join('\n')}
+
+  Emit an event, and find what it is about:
+    npx pulsebox emit item.upserted '{"item_id":"…"}' --key item:…
+    npx pulsebox search vienna
+    npx pulsebox status
+
+  138,000 cities, row and event in one transaction each, in another terminal:
+    npm run demo
+
+  With SQL: ${dim('any client; the data stays for the next start')}
+    ${run.databaseUrl}
+
+`;
+}
+
+function bold(text: string): string {
+  return styleText('bold', text, { stream: process.stdout });
+}
+
+function dim(text: string): string {
+  return styleText('dim', text, { stream: process.stdout });
+}
