@@ -6,6 +6,7 @@ export type { Cursor, FrozenPage } from './cursor.ts';
 export { beginningOfLog } from './cursor.ts';
 export type { EmitOptions, NewEvent } from './emit.ts';
 export { emit, emitAll } from './emit.ts';
+export { endOfLog } from './end-of-log.ts';
 export type { JsonValue, OutboxEvent } from './event.ts';
 export type { GroupStatus } from './group-status.ts';
 export { groupStatus } from './group-status.ts';

@@ -1,0 +1,218 @@
+// Builds an index anew beside the live one and swaps the two, while the application goes on writing.
+//
+// 1. Note where the log ends. 2. Fill the new index from the view, page by page. 3. Read the log from the noted end
+// and bring every row it names up to date in the new index, until it has caught up. 4. Take the lane of the group that
+// writes to the live index, catch up once more, swap, give the lane back.
+//
+// Nothing is lost: what was committed before (1) is in the view at (2); what was committed after it is in the log
+// behind the noted end and gets its turn in (3) or (4). While the lane is held nobody writes to the live index, and
+// what the new one has by then is everything that the group has delivered; from there the group goes on as before.
+
+import { setTimeout as delay } from 'node:timers/promises';
+import { endOfLog, laneLeaseName, readBatch } from '@pulsebox/outbox';
+import type { Cursor } from '@pulsebox/outbox';
+import { acquireLease, holdLease, requestHandover } from '@pulsebox/postgres';
+import type { HeldLease } from '@pulsebox/postgres';
+import type { Pool } from 'pg';
+import { isStorable } from './document-id.ts';
+import type { Projection, VerifiedProjection } from './projection.ts';
+import type { Rebuild, SearchEngine, WriteContext } from './search-engine.ts';
+import { SearchError } from './search-error.ts';
+import { touchedRows } from './touched-rows.ts';
+import { readIds, verifyProjections } from './view.ts';
+
+export interface ReindexOptions {
+  readonly pool: Pool;
+  readonly engine: SearchEngine;
+  readonly projection: Projection;
+  /** Who holds the leases, for people: `host/pid/random`. */
+  readonly holder: string;
+  /** The group that keeps the live index up to date. Default `search`. */
+  readonly group?: string | undefined;
+  /** Rows at a time. Default 500. */
+  readonly batchSize?: number | undefined;
+  /** How long to wait for a worker to hand its lane over, in milliseconds. Default 120,000. */
+  readonly handoverTimeoutMs?: number | undefined;
+  readonly onProgress?: ((progress: ReindexProgress) => void) | undefined;
+  readonly signal?: AbortSignal | undefined;
+}
+
+export type ReindexStep =
+  | 'filling'
+  | 'catching up'
+  | 'waiting for the lane'
+  | 'swapping'
+  | 'dropping'
+  | 'done';
+
+export interface ReindexProgress {
+  readonly projection: string;
+  readonly step: ReindexStep;
+  /** Rows read from the view so far. */
+  readonly rows: number;
+  /** Events read from the log so far. */
+  readonly events: number;
+}
+
+export interface ReindexReport {
+  readonly projection: string;
+  /** Rows taken from the view. */
+  readonly rows: number;
+  /** Events that were written meanwhile and taken along. */
+  readonly events: number;
+  /** Rows left out because no sink can store their id: it is empty, or longer than 380 bytes. */
+  readonly skippedRows: number;
+  /** False: the swap is done, but the old index could not be removed. The next rebuild does it. */
+  readonly oldIndexDropped: boolean;
+  /** How long the worker was kept from the live index, in milliseconds. */
+  readonly laneHeldMs: number;
+  readonly durationMs: number;
+}
+
+const LEASE_TTL_MS = 15_000;
+const TRY_LANE_EVERY_MS = 50;
+/** Asking writes to the lease's row. */
+const ASK_FOR_LANE_EVERY_MS = 1_000;
+
+/**
+ * Rebuilds the index of one projection. A failure before the swap leaves the live index as it was.
+ *
+ * @throws SEARCH_REINDEX_RUNNING another rebuild of this projection is at work
+ * @throws SEARCH_REINDEX_LANE_BUSY no worker handed the lane over in time
+ * @throws SEARCH_PROJECTION_INVALID, SinkError, or the signal's reason
+ */
+export async function reindex(options: ReindexOptions): Promise<ReindexReport> {
+  const { pool, projection } = options;
+  const [verified] = await verifyProjections(pool, [projection]);
+  if (verified === undefined) throw new Error(`projection ${projection.name} was not verified`);
+  const own = await takeOwnLease(options);
+  try {
+    return await rebuildAndSwap(options, verified, own);
+  } finally {
+    await own.release();
+  }
+}
+
+async function rebuildAndSwap(
+  options: ReindexOptions,
+  projection: VerifiedProjection,
+  own: HeldLease,
+): Promise<ReindexReport> {
+  const { pool, engine } = options;
+  const startedAtMs = performance.now();
+  const batchSize = options.batchSize ?? 500;
+  const signal = options.signal === undefined ? own.signal : AbortSignal.any([options.signal, own.signal]);
+  const context: WriteContext = { fence: own, signal, progress: () => undefined };
+  const counts = { rows: 0, events: 0, skippedRows: 0 };
+
+  function report(step: ReindexStep): void {
+    options.onProgress?.({ projection: projection.name, step, rows: counts.rows, events: counts.events });
+  }
+
+  async function fill(rebuild: Rebuild): Promise<void> {
+    let after: string | undefined;
+    for (;;) {
+      signal.throwIfAborted();
+      const ids = await readIds(pool, projection, { after, limit: batchSize });
+      const storable = ids.filter(isStorable);
+      if (storable.length > 0) await rebuild.sync(storable, context);
+      counts.rows += storable.length;
+      counts.skippedRows += ids.length - storable.length;
+      report('filling');
+      after = ids.at(-1);
+      if (ids.length < batchSize) return;
+    }
+  }
+
+  /** Returns where the log was found at its end. */
+  async function catchUp(rebuild: Rebuild, from: Cursor, within: WriteContext): Promise<Cursor> {
+    for (let cursor = from; ; ) {
+      within.signal.throwIfAborted();
+      const { events, next } = await readBatch(pool, cursor, batchSize);
+      if (events.length === 0) return cursor;
+      const { idsByProjection } = touchedRows(events, [projection]);
+      for (const ids of idsByProjection.values()) await rebuild.sync(ids, within);
+      counts.events += events.length;
+      report('catching up');
+      cursor = next;
+    }
+  }
+
+  const noted = await endOfLog(pool);
+  const rebuild = await engine.beginRebuild(projection, context);
+  let laneHeldMs = 0;
+  try {
+    await fill(rebuild);
+    const caughtUp = await catchUp(rebuild, noted, context);
+    report('waiting for the lane');
+    const lane = await takeLane(options, signal);
+    const heldSinceMs = performance.now();
+    try {
+      const inLane = { ...context, signal: AbortSignal.any([signal, lane.signal]) };
+      await catchUp(rebuild, caughtUp, inLane);
+      report('swapping');
+      await rebuild.swap({ ...inLane, fence: lane });
+    } finally {
+      await lane.release();
+      laneHeldMs = performance.now() - heldSinceMs;
+    }
+  } catch (error) {
+    // What is left of it is searched by nobody, and removed by the next rebuild if not now.
+    await rebuild
+      .drop({ signal: AbortSignal.timeout(LEASE_TTL_MS), progress: () => undefined })
+      .catch(() => undefined);
+    throw error;
+  }
+  report('dropping');
+  const oldIndexDropped = await rebuild.drop(context).then(
+    () => true,
+    () => false,
+  );
+  report('done');
+  const durationMs = performance.now() - startedAtMs;
+  return { projection: projection.name, ...counts, oldIndexDropped, laneHeldMs, durationMs };
+}
+
+async function takeOwnLease({ pool, projection, holder }: ReindexOptions): Promise<HeldLease> {
+  const request = { name: `search/reindex/${projection.index}`, holder, ttlMs: LEASE_TTL_MS };
+  const requestedAtMs = performance.now();
+  const attempt = await acquireLease(pool, request);
+  if (attempt.acquired) return holdLease(pool, { ...request, token: attempt.token, requestedAtMs });
+  throw new SearchError(
+    'SEARCH_REINDEX_RUNNING',
+    `${attempt.heldBy} is rebuilding the index of ${projection.name}`,
+    {
+      hint: `wait for it; if it was killed, its lease ends by itself in ${Math.ceil(attempt.expiresInMs / 1_000)} s`,
+    },
+  );
+}
+
+async function takeLane(options: ReindexOptions, signal: AbortSignal): Promise<HeldLease> {
+  const { pool, holder, handoverTimeoutMs = 120_000 } = options;
+  const name = laneLeaseName({ group: options.group ?? 'search', lane: 0 });
+  const deadlineMs = performance.now() + handoverTimeoutMs;
+  let nextAskMs = 0;
+  for (;;) {
+    signal.throwIfAborted();
+    const requestedAtMs = performance.now();
+    const attempt = await acquireLease(pool, { name, holder, ttlMs: LEASE_TTL_MS });
+    if (attempt.acquired) {
+      return holdLease(pool, { name, holder, ttlMs: LEASE_TTL_MS, token: attempt.token, requestedAtMs });
+    }
+    if (performance.now() > deadlineMs) {
+      throw new SearchError(
+        'SEARCH_REINDEX_LANE_BUSY',
+        `${attempt.heldBy} did not hand its lane over in time`,
+        {
+          hint: 'the live index is as it was; try again when the worker is not in the middle of a long batch',
+        },
+      );
+    }
+    // Asked again and again: the one who held it may have been followed by another.
+    if (performance.now() >= nextAskMs) {
+      await requestHandover(pool, { name, wantedBy: holder });
+      nextAskMs = performance.now() + ASK_FOR_LANE_EVERY_MS;
+    }
+    await delay(TRY_LANE_EVERY_MS, undefined, { signal }).catch(() => signal.throwIfAborted());
+  }
+}
