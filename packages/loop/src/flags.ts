@@ -138,7 +138,7 @@ function parse(
     } else if (option.type === 'boolean') {
       if (token.value !== undefined) faults.push(`${token.rawName} takes no value, got "${token.value}"`);
       given.set(name, String(!negated));
-    } else if (token.value === undefined) {
+    } else if (token.value === undefined || (!token.inlineValue && token.value.startsWith('--'))) {
       faults.push(`${token.rawName} needs a value`);
     } else {
       given.set(name, token.value);

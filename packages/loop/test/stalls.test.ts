@@ -2,7 +2,7 @@ import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, expect, test } from 'vitest';
-import { metric, startObedient } from './worker-process.ts';
+import { metric, runFixture, startObedient } from './worker-process.ts';
 
 const folder = mkdtempSync(join(tmpdir(), 'pulsebox-stalls-'));
 afterAll(() => rmSync(folder, { recursive: true }));
@@ -27,7 +27,7 @@ test('an endless synchronous loop is a 503 in time, answered fast, named, with i
   expect(all.status).toBe('stuck');
   expect(all.checks['event-loop']).toMatchObject({ status: 'stuck', blocked_by: 'work' });
   for (const path of ['/health/live', '/health/ready', '/health/startup']) {
-    expect((await worker.health(path)).statusCode, path).toBe(503);
+    expect({ path, ...(await worker.health(path)) }).toMatchObject({ path, statusCode: 503 });
   }
   expect(line).toMatchObject({ level: 'error', worker: 'obedient' });
   expect(line.msg).toBe('stuck: the main thread is blocked by the loop work');
@@ -114,22 +114,13 @@ test('a stopped and continued process (SIGSTOP, SIGCONT) is healthy at once', as
 });
 
 test('people can read the stall in pretty logs', async () => {
-  const worker = await startPretty();
+  const worker = runFixture('obedient-worker.ts', [JSON.stringify({ logFormat: 'pretty' })]);
+  await worker.said('started');
   const file = join(folder, 'pretty');
   worker.tell({ do: 'spin', file });
-  await until(() => worker.output.some((text) => text.includes('obedient: stuck: the main thread is blocked by')));
-  await until(() => worker.output.some((text) => text.includes('spinUntil')));
+  await worker.said('obedient: stuck: the main thread is blocked by the loop work');
+  await worker.said('at spinUntil');
   writeFileSync(file, '');
-  await until(() => worker.output.some((text) => text.includes('turning again')));
+  await worker.said('obedient: turning again');
+  expect(worker.lines()).toEqual([]); // Not one line of JSON among them.
 });
-
-async function startPretty() {
-  const { runFixture } = await import('./worker-process.ts');
-  const worker = runFixture('obedient-worker.ts', [JSON.stringify({ logFormat: 'pretty' })]);
-  await until(() => worker.output.some((text) => text.includes('started')));
-  return worker;
-}
-
-async function until(holds: () => boolean): Promise<void> {
-  while (!holds()) await new Promise((resolve) => setImmediate(resolve));
-}

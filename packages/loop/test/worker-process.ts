@@ -26,6 +26,8 @@ export interface FixtureOptions {
   stalenessMultiplier?: number;
   once?: boolean;
   brokenRest?: boolean;
+  /** `close` waits for a message. */
+  holdClose?: boolean;
   logFormat?: 'json' | 'pretty';
 }
 
@@ -59,7 +61,12 @@ export interface Health {
   uptime_seconds: number;
   checks: Record<
     string,
-    { status: string; phase?: string; blocked_by?: string; warnings?: Record<string, { status: string; detail?: string }> }
+    {
+      status: string;
+      phase?: string;
+      blocked_by?: string;
+      warnings?: Record<string, { status: string; detail?: string }>;
+    }
   >;
 }
 
@@ -77,6 +84,8 @@ export interface WorkerProcess {
   tell(behaviour: Behaviour): void;
   /** Resolves with the first line that fits, past or to come; rejects when the process ends without one. */
   line(fits: (line: LogLine) => boolean): Promise<LogLine>;
+  /** Resolves when `text` is in the output, past or to come; for what is no JSON. */
+  said(text: string): Promise<void>;
   request(path: string, method?: string): Promise<Answer>;
   health(path?: string): Promise<{ statusCode: number; tookMs: number; body: Health }>;
   /** Polls until `fits` holds, and returns the answer that it held for. */
@@ -84,7 +93,11 @@ export interface WorkerProcess {
 }
 
 /** Runs a file of test/fixtures; the process is gone when the test is over. */
-export function runFixture(name: string, args: readonly string[], env: NodeJS.ProcessEnv = {}): WorkerProcess {
+export function runFixture(
+  name: string,
+  args: readonly string[],
+  env: NodeJS.ProcessEnv = {},
+): WorkerProcess {
   return runScript(fileURLToPath(new URL(`./fixtures/${name}`, import.meta.url)), args, env);
 }
 
@@ -94,8 +107,14 @@ export async function startObedient(options: FixtureOptions = {}): Promise<Worke
   return worker;
 }
 
-export function runScript(file: string, args: readonly string[], env: NodeJS.ProcessEnv = {}): WorkerProcess {
-  const child = spawn(process.execPath, ['--conditions=source', file, ...args], {
+/** `nodeArgs`: from the sources; none: from what was built. */
+export function runScript(
+  file: string,
+  args: readonly string[],
+  env: NodeJS.ProcessEnv = {},
+  nodeArgs: readonly string[] = ['--conditions=source'],
+): WorkerProcess {
+  const child = spawn(process.execPath, [...nodeArgs, file, ...args], {
     stdio: ['ignore', 'pipe', 'pipe', 'ipc'],
     env: { PATH: process.env['PATH'], ...env },
   });
@@ -107,6 +126,7 @@ export function runScript(file: string, args: readonly string[], env: NodeJS.Pro
     waiting = [];
     for (const wake of woken) wake();
   };
+  if (child.stdout === null || child.stderr === null) throw new Error('the output of a child is piped');
   createInterface({ input: child.stdout }).on('line', heard);
   createInterface({ input: child.stderr }).on('line', heard);
   let ended = false;
@@ -124,15 +144,17 @@ export function runScript(file: string, args: readonly string[], env: NodeJS.Pro
     await exited;
   });
 
-  const lines = (): LogLine[] => output.filter((text) => text.startsWith('{')).map((text) => JSON.parse(text));
-  const line = async (fits: (line: LogLine) => boolean): Promise<LogLine> => {
+  const lines = (): LogLine[] =>
+    output.filter((text) => text.startsWith('{')).map((text) => JSON.parse(text));
+  const eventually = async <T>(find: () => T | undefined): Promise<T> => {
     for (;;) {
-      const found = lines().find(fits);
+      const found = find();
       if (found !== undefined) return found;
       if (ended) throw new Error(`the process ended without that line:\n${output.join('\n')}`);
       await new Promise<void>((resolve) => waiting.push(resolve));
     }
   };
+  const line = (fits: (line: LogLine) => boolean): Promise<LogLine> => eventually(() => lines().find(fits));
   const request = async (path: string, method = 'GET'): Promise<Answer> => {
     const { port } = await line(({ msg }) => msg === 'started');
     return ask({ port: port!, path, method });
@@ -148,6 +170,9 @@ export function runScript(file: string, args: readonly string[], env: NodeJS.Pro
     exited,
     lines,
     line,
+    async said(text) {
+      await eventually(() => output.find((heardText) => heardText.includes(text)));
+    },
     request,
     health,
     tell: (behaviour) => child.send(behaviour),
@@ -155,6 +180,7 @@ export function runScript(file: string, args: readonly string[], env: NodeJS.Pro
       for (;;) {
         const { statusCode, body } = await health(path);
         if (fits(statusCode, body)) return body;
+        await new Promise((resolve) => setTimeout(resolve, 10)); // Between two looks, to leave some CPU to the worker.
       }
     },
   };
