@@ -1,0 +1,110 @@
+// npm run torture: see README.md beside this file.
+
+import { mkdtemp, rm } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { startEmbeddedServer } from '@pulsebox/postgres';
+import { createTestDatabase, freePort } from '@pulsebox/test-support';
+import { commandLineHelp, parseCommandLine } from './command-line.ts';
+import type { CommandLine } from './command-line.ts';
+import { mutants } from './mutants.ts';
+import { renderReport } from './summary.ts';
+import type { Report } from './summary.ts';
+import { torture } from './torture.ts';
+
+process.exitCode = await main(process.argv.slice(2));
+
+async function main(argv: readonly string[]): Promise<number> {
+  let line: CommandLine;
+  try {
+    line = parseCommandLine(argv);
+  } catch (error) {
+    console.error(`torture: ${error instanceof Error ? error.message : String(error)}`);
+    return 2;
+  }
+  if (line.help) {
+    console.log(commandLineHelp);
+    return 0;
+  }
+  const interrupted = new AbortController();
+  for (const [signal, code] of [
+    ['SIGINT', 130],
+    ['SIGTERM', 143],
+  ] as const) {
+    // The second one finds everything on its way out already; the exit itself kills what is left.
+    process.on(signal, () => (interrupted.signal.aborted ? process.exit(code) : interrupted.abort(code)));
+  }
+  try {
+    return await run(line, interrupted.signal);
+  } catch (error) {
+    if (interrupted.signal.aborted) return Number(interrupted.signal.reason);
+    console.error(`torture: ${error instanceof Error ? error.message : String(error)}`);
+    return 1;
+  }
+}
+
+async function run({ options, databaseUrl, keep }: CommandLine, signal: AbortSignal): Promise<number> {
+  const folder = await mkdtemp(join(tmpdir(), 'pulsebox-torture-'));
+  const server = databaseUrl === undefined ? await startServer(folder) : undefined;
+  try {
+    const database = await createTestDatabase(databaseUrl ?? server?.url ?? '', { migrated: false });
+    try {
+      const { seed, durationMs, writers, workers, leaseTtlMs } = options;
+      console.log(
+        `seed ${seed}, ${durationMs / 1_000} s, ${writers} writers, ${workers} workers, lease ${leaseTtlMs} ms${options.mutant === undefined ? '' : `, mutant ${options.mutant}`}`,
+      );
+      const report = await torture(options, {
+        databaseUrl: database.url,
+        logFolder: folder,
+        signal,
+        onProgress: (line) => console.log(line),
+      });
+      console.log(`\n${renderReport(report)}`);
+      if (keep)
+        console.log(
+          `\nkept: the workers' logs in ${folder}, the database ${database.name}${whereIs(server)}`,
+        );
+      return exitCode(report);
+    } finally {
+      if (keep) await database.pool.end();
+      else await database.drop();
+    }
+  } finally {
+    await server?.stop();
+    if (!keep) {
+      await rm(folder, { recursive: true, force: true });
+      if (server !== undefined) await rm(server.dataDirectory, { recursive: true, force: true });
+    }
+  }
+}
+
+type Server = Awaited<ReturnType<typeof startServer>>;
+
+async function startServer(folder: string) {
+  const server = await startEmbeddedServer({
+    dataDirectory: join(folder, 'data'),
+    port: await freePort(),
+    password: 'torture',
+    // As in production, writes reach the disk: commits take their time, and overtake one another.
+    settings: { fsync: 'on', max_connections: '200' },
+  });
+  process.once('exit', () => {
+    void server.kill();
+  });
+  return server;
+}
+
+function whereIs(server: Server | undefined): string {
+  return server === undefined ? '' : ` in the data folder ${server.dataDirectory}`;
+}
+
+/** With a mutant the run must fail, and so it does; whether as it should is said besides. */
+function exitCode({ options, checks, caughtUp, passed }: Report): number {
+  if (options.mutant === undefined) return passed ? 0 : 1;
+  const { about, caughtAs } = mutants[options.mutant];
+  const caught = caughtUp && checks.some((check) => check.name === caughtAs && check.count > 0);
+  console.log(
+    `\nthe mutant ${options.mutant} (${about}) was ${caught ? `caught: ${caughtAs}` : 'NOT caught'}`,
+  );
+  return 1;
+}

@@ -1,0 +1,119 @@
+// Faults that a run must catch, or it proves nothing. They are put into the source text as a worker loads it: the
+// product has no hook for them. A text that is not found is an error, so that a refactoring cannot disarm them unseen.
+
+import type { BehaviourName } from './behaviours.ts';
+
+export const mutantNames = ['no-range', 'xid-order', 'store-first'] as const;
+
+export type MutantName = (typeof mutantNames)[number];
+
+export interface Mutant {
+  readonly about: string;
+  /** The check that must fail. */
+  readonly caughtAs: 'lost' | 'inverted';
+  /** Whether the fault shows only when workers die. */
+  readonly needsChaos: boolean;
+  /** What writers do most of the time, so that the fault shows soon. */
+  readonly provokedBy?: BehaviourName;
+  /** The end of the module's URL. */
+  readonly module: string;
+  readonly edits: readonly { readonly find: string; readonly replace: string }[];
+}
+
+export const mutants: Readonly<Record<MutantName, Mutant>> = {
+  'no-range': {
+    about: 'late events are sought in the list of open transactions only, not from its xmax on',
+    caughtAs: 'lost',
+    needsChaos: false,
+    provokedBy: 'overtaken above xmax',
+    module: '/packages/outbox/src/read-batch.ts',
+    edits: [
+      {
+        find: `
+      where (e.xid, e.seq) >= (pg_snapshot_xmax($2::pg_snapshot), 0::bigint)
+        and (e.xid, e.seq) < ($3::xid8, 0::bigint)
+        and e.seq <= $1::bigint
+`,
+        // The parameters must stay: the server could not tell the type of one that is nowhere used.
+        replace: `
+      where (e.xid, e.seq) >= (pg_snapshot_xmax($2::pg_snapshot), 0::bigint)
+        and (e.xid, e.seq) < ($3::xid8, 0::bigint)
+        and e.seq <= $1::bigint and false
+`,
+      },
+    ],
+  },
+  // The events of a batch are the same, and so is the cursor after it: only their order within the batch is another.
+  'xid-order': {
+    about: 'the events of a batch are delivered in the order of their transactions',
+    caughtAs: 'inverted',
+    needsChaos: false,
+    provokedBy: 'xid early, emit late',
+    module: '/packages/outbox/src/read-batch.ts',
+    edits: [
+      {
+        find: `  from late cross join lateral (select * from outbox.event where seq = late.seq limit 1) e
+`,
+        replace: `  from (
+    select e.* from late cross join lateral (select * from outbox.event where seq = late.seq limit 1) e
+    order by e.xid, e.seq
+  ) e
+`,
+      },
+      {
+        find: `  from (
+    select seq, topic, key, payload, headers, created_at from outbox.event
+    where seq > $1::bigint and (select count(*) from late) <= $4::bigint
+    order by seq
+    limit $4::bigint
+  ) e\``,
+        replace: `  from (
+    select * from (
+      select xid, seq, topic, key, payload, headers, created_at from outbox.event
+      where seq > $1::bigint and (select count(*) from late) <= $4::bigint
+      order by seq
+      limit $4::bigint
+    ) taken
+    order by xid, seq
+  ) e\``,
+      },
+      {
+        find: `  return events.at(-1)?.position ?? 0;`,
+        replace: `  return Math.max(0, ...events.map((event) => event.position));`,
+      },
+    ],
+  },
+  'store-first': {
+    about: 'the cursor is stored before the handler has had the batch',
+    caughtAs: 'lost',
+    needsChaos: true,
+    module: '/packages/outbox/src/relay.ts',
+    edits: [
+      {
+        find: `    const outcome = await from.advance(batch);
+`,
+        replace: '',
+      },
+      {
+        find: `    await options.handler(
+`,
+        replace: `    const outcome = await from.advance(batch);
+    await options.handler(
+`,
+      },
+    ],
+  },
+};
+
+/** @throws when a text that the mutant replaces is not there exactly once */
+export function mutate(source: string, mutant: Mutant): string {
+  return mutant.edits.reduce((text, { find, replace }) => {
+    const [before, after, ...more] = text.split(find);
+    if (before === undefined || after === undefined || more.length > 0) {
+      throw new Error(
+        `expected this text exactly once in ${mutant.module}, so that a mutant can replace it; adapt test/torture/mutants.ts:\n${find}`,
+      );
+    }
+    return before + replace + after;
+  }, source);
+}
