@@ -1,0 +1,68 @@
+// `npm run bench`: Pulsebox beside its peers. See README.md here, and docs/benchmarks.md for what the figures mean.
+
+import { writeFile } from 'node:fs/promises';
+import { serverSettings, startBenchServer } from './harness/bench-server.ts';
+import { describeMachine } from './harness/machine.ts';
+import { helpText, parseOptions } from './harness/options.ts';
+import type { BenchOptions } from './harness/options.ts';
+import { startRedis } from './harness/redis.ts';
+import { renderReport } from './harness/report.ts';
+import type { RunReport } from './harness/report.ts';
+import type { ScenarioReport } from './harness/scenario.ts';
+import { bloat } from './scenarios/bloat.ts';
+import { drain } from './scenarios/drain.ts';
+import { emit } from './scenarios/emit.ts';
+import { latency } from './scenarios/latency.ts';
+import { memory } from './scenarios/memory.ts';
+
+const scenarios = [drain, latency, emit, bloat, memory];
+
+const QUICK_SCALE = 0.1;
+
+async function bench(options: BenchOptions): Promise<RunReport> {
+  const machine = describeMachine();
+  const server = await startBenchServer();
+  const redis = await startRedis();
+  const startedAtMs = performance.now();
+  const reports: Record<string, ScenarioReport> = {};
+  try {
+    for (const scenario of scenarios) {
+      if (options.only.length > 0 && !options.only.includes(scenario.name)) continue;
+      reports[scenario.name] = await scenario.run({
+        server,
+        redisUrl: redis?.url,
+        scale: options.quick ? QUICK_SCALE : 1,
+        repeat: options.repeat,
+        progress(line): void {
+          const elapsed = Math.round((performance.now() - startedAtMs) / 1_000);
+          process.stderr.write(`${String(elapsed).padStart(5)} s  ${scenario.name}: ${line}\n`);
+        },
+      });
+    }
+  } finally {
+    await redis?.stop();
+    await server.stop();
+  }
+  return {
+    machine: { ...machine, postgres: server.version, redis: redis?.version ?? 'not found, BullMQ on Redis skipped' },
+    quick: options.quick,
+    repeat: options.repeat,
+    settings: serverSettings,
+    scenarios: reports,
+  };
+}
+
+let options: BenchOptions | undefined;
+try {
+  options = parseOptions(process.argv.slice(2), scenarios.map(({ name }) => name));
+} catch (error) {
+  process.stderr.write(`bench: ${error instanceof Error ? error.message : String(error)}\n`);
+  process.exitCode = 2;
+}
+if (options?.help === true) {
+  process.stdout.write(helpText(scenarios));
+} else if (options !== undefined) {
+  const report = await bench(options);
+  process.stdout.write(`${renderReport(report)}\n`);
+  if (options.jsonFile !== undefined) await writeFile(options.jsonFile, `${JSON.stringify(report, undefined, 2)}\n`);
+}
