@@ -24,6 +24,8 @@ export interface ReadBatch {
  * Late events are found by probes of event_xid_seq, one for each transaction that was open at the snapshot and has
  * finished since, and one for the range up to the ceiling. Conditions compare rows, (xid, seq), since that leaves the
  * planner no other index: given `xid = .. and seq <= ..` with `order by seq` it may walk the log from its start.
+ * Their rows are fetched one by one (`limit 1`): joined freely, the planner may hash them and scan the log, which
+ * loses the order that paging rests on.
  * New events come from event_pkey. One more late event than asked for is the sign that paging must begin.
  *
  * The ceiling is an xid assigned after the snapshot was taken. An event with seq <= position took its xid before its
@@ -65,7 +67,7 @@ export const READ_BATCH = `
          null::jsonb as headers, null::float8 as created_at
   union all
   select e.seq, e.topic, e.key, e.payload, e.headers, date_part('epoch', e.created_at)
-  from late cross join lateral (select * from outbox.event where seq = late.seq) e
+  from late cross join lateral (select * from outbox.event where seq = late.seq limit 1) e
   union all
   select e.seq, e.topic, e.key, e.payload, e.headers, date_part('epoch', e.created_at)
   from (
