@@ -65,7 +65,9 @@ export async function openLaneSession(
 
 function laneSession(options: LaneSessionOptions, lease: HeldLease, start: StoredCursor): LaneSession {
   const { pool, lane, batchSize } = options;
-  let stored = start;
+  let stored: StoredCursor = start;
+  /** A store ended in an error: whether the server has it is known only to the server. */
+  let inDoubt = false;
   let reading: { readonly from: Cursor; readonly batch: Promise<ReadBatch> } | undefined;
 
   function read(from: Cursor): Promise<ReadBatch> {
@@ -77,9 +79,18 @@ function laneSession(options: LaneSessionOptions, lease: HeldLease, start: Store
     return batch;
   }
 
+  /** Assuming that it was not stored would insert the same (token, batch) again, and fail on its key for ever. */
+  async function settleDoubt(): Promise<void> {
+    const found = await loadCursor(pool, lane);
+    if (found === undefined) throw new Error(`group ${lane.group} has no cursor for lane ${lane.lane}`);
+    stored = found.token === lease.token ? found : { ...found, token: lease.token, batch: 0 };
+    inDoubt = false;
+  }
+
   return {
     lease,
     async current(): Promise<ReadBatch> {
+      if (inDoubt) await settleDoubt();
       const batch = await read(stored.cursor);
       // An empty look is worth nothing later.
       if (batch.events.length === 0) reading = undefined;
@@ -95,7 +106,9 @@ function laneSession(options: LaneSessionOptions, lease: HeldLease, start: Store
         batch: stored.batch + 1,
         delivered: stored.delivered + batch.events.length,
       };
+      inDoubt = true;
       const outcome = await storeCursor(pool, lane, next);
+      inDoubt = false;
       if (!outcome.advanced) return outcome;
       stored = next;
       if (next.batch % PRUNE_EVERY_BATCHES === 1) await pruneCursors(pool, lane, next);

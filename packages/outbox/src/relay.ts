@@ -52,20 +52,28 @@ export function relay(options: RelayOptions): Loop {
   let standbyFor: string | undefined;
   let lastEventAtMs = performance.now();
   let announcedUntilMs = 0;
+  let leftToOthersUntilMs = 0;
 
   async function tick(context: TickContext): Promise<TickResult> {
+    const leftToOthersMs = leftToOthersUntilMs - performance.now();
+    if (leftToOthersMs > 0) return { events: 0, nextInMs: leftToOthersMs };
+    // Lost while nobody looked (a frozen process, a long rest): what is in memory is another's by now.
+    if (session?.lease.signal.aborted === true) await close();
     session ??= await open(context.log);
     if (session === undefined) return { events: 0, nextInMs: pollMs };
     if (session.lease.wantedBy !== null) return await handOver(context.log, session.lease.wantedBy);
+    const reader = session;
     try {
-      const batch = await session.current();
+      const batch = await reader.current();
+      // Read or not, nothing is handed to a handler without the lease: events of its keys may be further on elsewhere.
+      reader.lease.signal.throwIfAborted();
       if (batch.events.length === 0) return { events: 0, nextInMs: await restAfterEmptyLook() };
-      await deliver(session, batch, context);
+      await deliver(reader, batch, context);
       lastEventAtMs = performance.now();
       return { events: batch.events.length, nextInMs: 0 };
     } catch (error) {
-      session.forget();
-      if (session.lease.signal.aborted) await close();
+      reader.forget();
+      if (reader.lease.signal.aborted) await close();
       throw error;
     }
   }
@@ -132,7 +140,8 @@ export function relay(options: RelayOptions): Loop {
   async function handOver(log: Logger, wantedBy: string): Promise<TickResult> {
     log.info({ group, wantedBy }, 'handing the lane over');
     await close();
-    // Long enough for the one who asked to take it first.
+    // Long enough for the one who asked to take it first; a wake-up in between must not cut it short.
+    leftToOthersUntilMs = performance.now() + pollMs;
     return { events: 0, nextInMs: pollMs };
   }
 
@@ -156,7 +165,7 @@ export function relay(options: RelayOptions): Loop {
     cadenceMs: Math.max(pollMs, idleWaitMs),
     ...(options.deadlineMs === undefined ? {} : { deadlineMs: options.deadlineMs }),
     tick,
-    rest: (ms, signal) => waker.rest(ms, signal),
+    rest: (ms, signal) => waker.rest(ms, signal, lane),
     stop: close,
     checks: (): Readonly<Record<string, LoopCheck>> => ({
       listen:

@@ -9,8 +9,11 @@ import { notifyChannel } from './notify-channel.ts';
 export interface Waker {
   /** Whether notifications arrive at present. Without them readers poll, and find everything all the same. */
   readonly state: ListenState | 'off';
-  /** Rests until `ms` have passed, the signal aborts, or a wake-up that came since the last rest began. */
-  rest(ms: number, signal: AbortSignal): Promise<void>;
+  /**
+   * Rests until `ms` have passed, the signal aborts, or a wake-up. One that came since the last rest of the same
+   * `rester` (default: the signal) ended it before it began: loops that share a signal must not take each other's.
+   */
+  rest(ms: number, signal: AbortSignal, rester?: object): Promise<void>;
   wake(): void;
   close(): Promise<void>;
 }
@@ -23,9 +26,9 @@ export interface WakerOptions {
 
 /** One for all the relays of a process: a notification says that there are events, not whose. */
 export function createWaker(options: WakerOptions): Waker {
-  // Grows with every wake-up; a rest ends when it has grown since the previous rest of the same signal ended.
   const resting = new Set<() => void>();
-  const seen = new WeakMap<AbortSignal, number>();
+  // `wakes` grows with every wake-up; a rest ends when it has grown since the rester's previous one ended.
+  const seen = new WeakMap<object, number>();
   let wakes = 0;
 
   function wake(): void {
@@ -51,9 +54,9 @@ export function createWaker(options: WakerOptions): Waker {
       return listener?.state ?? 'off';
     },
     wake,
-    async rest(ms, signal): Promise<void> {
-      if (signal.aborted || (seen.get(signal) ?? wakes) !== wakes) {
-        seen.set(signal, wakes);
+    async rest(ms, signal, rester = signal): Promise<void> {
+      if (signal.aborted || (seen.get(rester) ?? 0) !== wakes) {
+        seen.set(rester, wakes);
         return;
       }
       await new Promise<void>((resolve) => {
@@ -61,7 +64,7 @@ export function createWaker(options: WakerOptions): Waker {
           clearTimeout(timer);
           resting.delete(end);
           signal.removeEventListener('abort', end);
-          seen.set(signal, wakes);
+          seen.set(rester, wakes);
           resolve();
         };
         const timer = setTimeout(end, ms);

@@ -21,7 +21,10 @@ export interface HeldLease {
   readonly wantedBy: string | null;
   /** Renews at once, for instance on a hint that somebody wants it. Never throws. */
   renewNow(): Promise<void>;
-  /** Stops renewing and gives the lease back. Idempotent; safe when it is lost already. */
+  /**
+   * Stops renewing and gives the lease back. Idempotent; safe when it is lost already: the token guards it. One that
+   * ran out here may still run on the server, and is given back too, so that nobody has to wait for its end.
+   */
   release(): Promise<void>;
 }
 
@@ -40,6 +43,7 @@ export function holdLease(
   const controller = new AbortController();
   let wantedBy: string | null = null;
   let released = false;
+  let fenced = false;
   let renewing: Promise<void> | undefined;
   let expiry = setTimeout(expire, lease.requestedAtMs + usableMs - performance.now());
   const renewal = setInterval(() => void renewNow(), ttlMs / 3);
@@ -76,6 +80,7 @@ export function holdLease(
       const outcome = await renewLease(db, { name, token, ttlMs });
       if (released || controller.signal.aborted) return;
       if (!outcome.renewed) {
+        fenced = true;
         lose(`lease ${name} was taken over by another holder`);
         return;
       }
@@ -101,7 +106,7 @@ export function holdLease(
       released = true;
       halt();
       await renewing;
-      if (!controller.signal.aborted) await releaseLease(db, { name, token });
+      if (!fenced) await releaseLease(db, { name, token });
     },
   };
 }
