@@ -34,6 +34,9 @@ const INSERT_EVENT = `
 const TOPIC = /^[A-Za-z0-9][A-Za-z0-9._:-]{0,199}$/;
 const LONGEST_KEY_BYTES = 1_000;
 
+/** In the output of JSON.stringify: an escaped zero or lone surrogate, and not an escaped backslash before a `u`. */
+const NOT_FOR_JSONB = /(?<!\\)(?:\\\\)*\\u(?:0000|d[89a-f][0-9a-f]{2})/;
+
 /**
  * Adds one event to the transaction that `client` is in; it is delivered if and when that transaction commits.
  *
@@ -42,7 +45,7 @@ const LONGEST_KEY_BYTES = 1_000;
  *
  * @returns the event's position
  * @throws OUTBOX_NOT_IN_TRANSACTION when the client has no transaction open and `autocommit` is not set
- * @throws OUTBOX_EVENT_INVALID when topic, key or payload cannot be stored
+ * @throws OUTBOX_EVENT_INVALID when topic, key, payload or headers cannot be stored
  */
 export async function emit<Payload extends JsonValue>(
   client: ClientBase | Pool,
@@ -79,55 +82,72 @@ export async function emitAll<Payload extends JsonValue>(
 type Columns = readonly [topic: string, key: string | null, payload: string, headers: string];
 
 function columns(event: NewEvent): Columns {
-  return [topicOf(event), keyOf(event), payloadOf(event), JSON.stringify(event.headers ?? {})];
+  if (typeof event !== 'object' || event === null)
+    throw invalid('an event such as { topic, payload }', event);
+  return [topicOf(event), keyOf(event), payloadOf(event), headersOf(event)];
 }
 
 function topicOf({ topic }: NewEvent): string {
   if (typeof topic === 'string' && TOPIC.test(topic)) return topic;
-  throw new OutboxError(
-    'OUTBOX_EVENT_INVALID',
-    `expected a topic such as "item.upserted", got ${JSON.stringify(topic)}`,
-    {
-      hint: 'a topic starts with a letter or digit and has letters, digits and . _ : - after it, at most 200 characters in all',
-    },
+  throw invalid(
+    'a topic such as "item.upserted"',
+    topic,
+    'a topic starts with a letter or digit and has letters, digits and . _ : - after it, at most 200 characters in all',
   );
 }
 
 function keyOf({ key }: NewEvent): string | null {
   if (key === undefined || key === null) return null;
-  if (typeof key === 'string' && Buffer.byteLength(key) <= LONGEST_KEY_BYTES && !key.includes('\0'))
-    return key;
-  throw new OutboxError(
-    'OUTBOX_EVENT_INVALID',
-    `expected a key of at most ${LONGEST_KEY_BYTES} bytes without zero bytes, got ${describe(key)}`,
-    {
-      hint: 'a key names what the event is about, for instance "item:42"; put everything else into the payload',
-    },
+  // A lone surrogate would be stored as U+FFFD, and two different keys as the same.
+  const fits = typeof key === 'string' && Buffer.byteLength(key) <= LONGEST_KEY_BYTES;
+  if (fits && !key.includes('\0') && key.isWellFormed()) return key;
+  throw invalid(
+    `a key of at most ${LONGEST_KEY_BYTES} bytes of whole characters without zero bytes`,
+    key,
+    'a key names what the event is about, for instance "item:42"; put everything else into the payload',
   );
 }
 
 function payloadOf({ payload, topic }: NewEvent): string {
-  const text: string | undefined = JSON.stringify(payload);
-  if (text === undefined) {
-    throw new OutboxError(
-      'OUTBOX_EVENT_INVALID',
-      `expected a payload that JSON can hold for ${topic}, got ${describe(payload)}`,
-      {
-        hint: 'pass an object, array, string, number, boolean or null',
-      },
-    );
+  return jsonb(payload, `a payload for ${topic}`);
+}
+
+function headersOf({ headers }: NewEvent): string {
+  if (headers === undefined) return '{}';
+  if (typeof headers !== 'object' || headers === null || Array.isArray(headers)) {
+    throw invalid('headers that are an object', headers, 'pass { name: value }, or leave headers out');
   }
-  // jsonb cannot hold the zero character, and its own message does not say where it stood.
-  if (text.includes('\\u0000')) {
+  return jsonb(headers, 'headers');
+}
+
+/** The text of a value as jsonb can hold it: its own messages do not say which event they are about. */
+function jsonb(value: unknown, what: string): string {
+  let text: string | undefined;
+  let cause: unknown;
+  try {
+    text = JSON.stringify(value);
+  } catch (error) {
+    cause = error;
+  }
+  if (text === undefined) {
+    const hint = 'pass an object, array, string, number, boolean or null, without bigint and without cycles';
+    throw invalid(`${what} that JSON can hold`, value, hint, cause);
+  }
+  if (text.includes('\\u') && NOT_FOR_JSONB.test(text)) {
     throw new OutboxError(
       'OUTBOX_EVENT_INVALID',
-      `the payload for ${topic} has a zero character, which jsonb cannot hold`,
-      {
-        hint: 'remove \\u0000 from its strings',
-      },
+      `expected ${what} of whole characters, got one with a zero character or half of a surrogate pair`,
+      { hint: 'jsonb cannot hold them: remove \\u0000 and lone surrogates from its strings and names' },
     );
   }
   return text;
+}
+
+function invalid(expected: string, got: unknown, hint?: string, cause?: unknown): OutboxError {
+  return new OutboxError('OUTBOX_EVENT_INVALID', `expected ${expected}, got ${describe(got)}`, {
+    hint: hint ?? 'see NewEvent for what an event is made of',
+    cause,
+  });
 }
 
 function assertInTransaction(client: ClientBase | Pool, options: EmitOptions): void {
@@ -147,5 +167,10 @@ function assertInTransaction(client: ClientBase | Pool, options: EmitOptions): v
 }
 
 function describe(value: unknown): string {
-  return typeof value === 'string' ? `a string of ${Buffer.byteLength(value)} bytes` : typeof value;
+  if (value === null) return 'null';
+  if (Array.isArray(value)) return 'an array';
+  if (typeof value === 'string') {
+    return value.length <= 40 ? JSON.stringify(value) : `a string of ${Buffer.byteLength(value)} bytes`;
+  }
+  return typeof value === 'object' ? 'an object' : typeof value;
 }
