@@ -3,7 +3,7 @@
 import { createHash } from 'node:crypto';
 import { constants } from 'node:fs';
 import { access, cp, mkdir, readFile, rename, rm, stat } from 'node:fs/promises';
-import { basename, dirname, join } from 'node:path';
+import { basename, dirname, join, resolve } from 'node:path';
 import { PostgresError } from './postgres-error.ts';
 
 export interface EmbeddedBinaries {
@@ -64,9 +64,9 @@ export async function accountToRunAs(): Promise<RunAs | undefined> {
 
 /** The folder itself where the account may reach it, else one in the shared folder that belongs to it for good. */
 export async function reachableFolder(folder: string, runAs: RunAs | undefined): Promise<string> {
-  await mkdir(dirname(folder), { recursive: true });
-  if (runAs === undefined || (await isOpenToOthers(folder))) return folder;
-  const name = createHash('sha256').update(folder).digest('hex').slice(0, 12);
+  await mkdir(dirname(resolve(folder)), { recursive: true });
+  if (runAs === undefined || (await isOpenToOthers(resolve(folder)))) return folder;
+  const name = createHash('sha256').update(resolve(folder)).digest('hex').slice(0, 12);
   return join(SHARED_FOLDER, `pulsebox-data-${name}`);
 }
 

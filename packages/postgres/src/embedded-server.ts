@@ -2,7 +2,7 @@
 
 import { spawn } from 'node:child_process';
 import type { ChildProcess } from 'node:child_process';
-import { chown, mkdir, readFile, rm, writeFile } from 'node:fs/promises';
+import { chown, mkdir, readdir, readFile, rename, rm, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { tmpdir } from 'node:os';
 import { accountToRunAs, embeddedBinaries, reachableFolder } from './embedded-binaries.ts';
@@ -96,13 +96,17 @@ async function prepareDataDirectory(
   binaries: EmbeddedBinaries,
   runAs: RunAs | undefined,
 ): Promise<boolean> {
-  const version = await readFile(join(options.dataDirectory, 'PG_VERSION'), 'utf8').catch(() => undefined);
+  const { dataDirectory } = options;
+  const version = await readFile(join(dataDirectory, 'PG_VERSION'), 'utf8').catch(() => undefined);
   if (version === undefined) {
-    // initdb refuses a folder that is not empty: what a first start that was cut short left has no data in it yet.
-    await rm(options.dataDirectory, { recursive: true, force: true });
-    await mkdir(options.dataDirectory, { mode: 0o700 });
-    if (runAs !== undefined) await chown(options.dataDirectory, runAs.uid, runAs.gid);
-    await initialise(options, binaries, runAs);
+    await assertEmpty(dataDirectory);
+    // Made beside it and renamed when whole: a first start that is cut short leaves no folder that looks like data.
+    const unfinished = `${dataDirectory}.unfinished`;
+    await rm(unfinished, { recursive: true, force: true });
+    await mkdir(unfinished, { mode: 0o700 });
+    if (runAs !== undefined) await chown(unfinished, runAs.uid, runAs.gid);
+    await initialise({ ...options, dataDirectory: unfinished }, binaries, runAs);
+    await rename(unfinished, dataDirectory);
     return true;
   }
   if (version.trim() !== MAJOR_VERSION) {
@@ -113,6 +117,20 @@ async function prepareDataDirectory(
     );
   }
   return false;
+}
+
+/** Somebody's folder with something else in it is theirs: it is neither used nor cleared. */
+async function assertEmpty(folder: string): Promise<void> {
+  const entries = await readdir(folder).catch((error: NodeJS.ErrnoException) => {
+    if (error.code === 'ENOENT') return [];
+    throw error;
+  });
+  if (entries.length === 0) return;
+  throw new PostgresError(
+    'POSTGRES_EMBEDDED_FAILED',
+    `expected ${folder} to be missing, empty or a PostgreSQL data folder, got one with other files`,
+    { hint: 'name another folder, or move away what is in this one' },
+  );
 }
 
 async function initialise(
@@ -157,13 +175,14 @@ async function untilReady(server: ChildProcess, options: EmbeddedServerOptions):
     const onEnd = (): void => settle(() => reject(failed(`the server did not start: ${output.text()}`)));
     const settle = (then: () => void): void => {
       server.stderr?.off('data', onData);
-      server.off('exit', onEnd);
+      server.off('close', onEnd);
       server.off('error', onEnd);
       output.stop();
       then();
     };
     server.stderr?.on('data', onData);
-    server.once('exit', onEnd);
+    // Not `exit`, which may come before the last of the server's words.
+    server.once('close', onEnd);
     server.once('error', onEnd);
   });
 }

@@ -118,9 +118,10 @@ export async function assertMigrated(connection: ClientConfig, sets: readonly Mi
 async function applyOnce(client: Client, migration: Migration): Promise<boolean> {
   try {
     return await inTransaction(client, async () => {
-      // A lock that DDL cannot have soon must not queue every producer behind it.
-      await client.query(`set local lock_timeout = '10s'`);
       await client.query(LOCK);
+      // A lock that DDL cannot have soon must not queue every producer behind it. Set after the advisory lock: waiting
+      // for another process that migrates, however long that takes, is no fault.
+      await client.query(`set local lock_timeout = '10s'`);
       const checksum = (await readLedger(client)).get(ledgerKey(migration));
       if (checksum !== undefined) {
         assertUnchanged(migration, checksum);
