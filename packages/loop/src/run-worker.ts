@@ -1,7 +1,7 @@
 // Runs a worker as the whole of a process: signals, last words, exit codes.
 
 import { constants } from 'node:os';
-import { endProcess } from './end-process.ts';
+import { endProcess, endProcessSoon } from './end-process.ts';
 import type { WorkerOptions } from './worker-options.ts';
 import { createWorker } from './worker.ts';
 
@@ -59,14 +59,11 @@ const SAME_SIGNAL_MS = 200;
 const LINGER_MS = 2_000;
 
 function lingering(exitCode: number, { log }: WorkerOptions): void {
-  process.exitCode = exitCode;
-  // After a crash nothing was drained and everything still hangs open: one last turn for the caller, then the end.
   if (exitCode !== 0) {
-    setImmediate(() => {
-      endProcess(exitCode);
-    });
+    endProcessSoon(exitCode);
     return;
   }
+  process.exitCode = 0;
   setTimeout(() => {
     log.warn({ open: process.getActiveResourcesInfo() }, 'something holds the process open: ending it');
     endProcess(exitCode);

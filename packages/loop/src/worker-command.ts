@@ -1,5 +1,6 @@
 // The whole of a worker's command: an application declares what it is and composes its loops; the rest is here.
 
+import { endProcessSoon } from './end-process.ts';
 import { parseEnvironment, type Environment, type EnvironmentSchema } from './environment.ts';
 import {
   parseCommandLine,
@@ -71,7 +72,8 @@ export async function runWorkerCommand<S extends EnvironmentSchema>(
     if (error.hint !== undefined) process.stderr.write(`hint: ${error.hint}\n`);
     exitCode = error.code === 'LOOP_FLAGS_INVALID' ? 2 : 1;
   }
-  process.exitCode = exitCode;
+  if (exitCode === 0) process.exitCode = 0;
+  else endProcessSoon(exitCode);
   return exitCode;
 }
 

@@ -47,10 +47,11 @@ test('a command line that cannot be understood is told every fault and what ther
     '--lop',
     '--batch-size',
     '0',
-    '--interval',
     '--no-loop',
     'serve',
     '--loop=yes',
+    '--interval',
+    '--help-me',
   ]);
   expect(code).toBe(2);
   expect(text).toContain('unknown flag --lop (known: --loop --batch-size --interval');

@@ -30,6 +30,7 @@ test('SIGTERM in mid-batch: unready first, the batch ends, the loop stops, the p
   expect((await worker.health('/health')).statusCode).toBe(200);
   worker.tell({ do: 'idle' });
   expect(await worker.exited).toEqual({ code: 0, signal: null });
+  expect(indexOf(worker, 'something holds the process open: ending it')).toBe(-1);
   const order = ['stopping', 'released', 'work stopped', 'pool closed', 'stopped'].map((msg) =>
     indexOf(worker, msg),
   );
@@ -83,6 +84,13 @@ test('a loop that ends unasked ends the process at once with 1', async () => {
   const last = worker.lines().find(({ level }) => level === 'fatal');
   expect(last?.err).toMatchObject({ code: 'LOOP_ENDED_UNASKED', cause: { message: 'rest is broken' } });
   expect(last?.msg).toContain('work');
+});
+
+test('a worker without its sidecar ends at once with 1', async () => {
+  const worker = await startObedient();
+  worker.tell({ do: 'kill-sidecar' });
+  expect(await worker.exited).toEqual({ code: 1, signal: null });
+  expect(worker.lines().find(({ level }) => level === 'fatal')?.err?.code).toBe('LOOP_SIDECAR_DIED');
 });
 
 test('a rejection that nobody handles is logged as fatal and ends the process with 1', async () => {

@@ -14,6 +14,7 @@ export type Behaviour =
   | { do: 'block-natively'; ms: number }
   | { do: 'hang' }
   | { do: 'unhandled' }
+  | { do: 'kill-sidecar' }
   | { do: 'hold'; progress?: boolean; ignoreAbort?: boolean };
 
 export interface FixtureOptions {
@@ -63,6 +64,7 @@ export interface Health {
     string,
     {
       status: string;
+      seconds_since_beat: number;
       phase?: string;
       blocked_by?: string;
       warnings?: Record<string, { status: string; detail?: string }>;
