@@ -16,7 +16,7 @@ interface Family {
 function documented(heading: string): Record<string, Family> {
   const docs = readFileSync(new URL('../../../docs/metrics.md', import.meta.url), 'utf8');
   const section = docs.split(/^## /m).find((part) => part.startsWith(`${heading}\n`)) ?? '';
-  const rows = section.matchAll(/^\| `([a-z_]+)` \| (\w+) \| (.*?) \|/gm);
+  const rows = section.matchAll(/^\| `([a-z_]+)` +\| (\w+) +\| (.*?) +\|/gm);
   return Object.fromEntries(
     [...rows].map(([, name = '', type = '', labels = '']) => [
       name,
