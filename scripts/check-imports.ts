@@ -21,7 +21,7 @@ const RULES: Readonly<Record<string, Rule>> = {
   'packages/outbox': { values: ['postgres'], types: ['loop'] },
   'packages/app-schema': { values: [], types: ['postgres'] },
   'packages/search': CAPABILITY,
-  'packages/worker-base': { values: [...PLATFORM], types: [] },
+  'packages/worker-base': { values: [...PLATFORM, 'search'], types: [] },
 };
 
 /** They compose: they may import every package, and nobody imports them. */

@@ -89,7 +89,7 @@ export function relay(options: RelayOptions): Loop {
       },
     );
     if (opened.opened) {
-      log.info({ group, fencingToken: opened.session.lease.token }, 'reading');
+      log.info({ group, fencing: opened.session.lease.token }, 'reading');
       standbyFor = undefined;
       return opened.session;
     }

@@ -1,14 +1,11 @@
 // Runs once before all test files: one PostgreSQL for the run, and a migrated template that every file clones.
 
-import { mkdtemp, rm } from 'node:fs/promises';
-import { tmpdir } from 'node:os';
-import { join } from 'node:path';
 import { appMigrations } from '@pulsebox/app-schema';
 import { outboxMigrations } from '@pulsebox/outbox';
-import { migrate, postgresMigrations, startEmbeddedServer } from '@pulsebox/postgres';
+import { migrate, postgresMigrations } from '@pulsebox/postgres';
 import { searchMigrations } from '@pulsebox/search';
 import pg from 'pg';
-import { freePort } from './free-port.ts';
+import { startTemporaryServer } from './temporary-server.ts';
 import { TEMPLATE_DATABASE } from './test-database.ts';
 
 declare module 'vitest' {
@@ -23,13 +20,12 @@ interface Project {
 }
 
 export async function setup(project: Project): Promise<() => Promise<void>> {
-  const folder = await mkdtemp(join(tmpdir(), 'pulsebox-test-'));
-  const server = await startEmbeddedServer({
-    dataDirectory: join(folder, 'data'),
-    port: await freePort(),
-    password: 'test',
+  const server = await startTemporaryServer({
     // Nothing of a test run needs to survive a power cut.
-    settings: { fsync: 'off', max_connections: '200', max_prepared_transactions: '4', autovacuum_naptime: '5s' },
+    fsync: 'off',
+    max_connections: '200',
+    max_prepared_transactions: '4',
+    autovacuum_naptime: '5s',
   });
   const admin = new pg.Client({ connectionString: server.url });
   await admin.connect();
@@ -46,6 +42,5 @@ export async function setup(project: Project): Promise<() => Promise<void>> {
   project.provide('serverUrl', server.url);
   return async () => {
     await server.stop();
-    await rm(folder, { recursive: true, force: true });
   };
 }

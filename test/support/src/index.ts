@@ -1,5 +1,19 @@
 export type { EventuallyOptions } from './eventually.ts';
 export { eventually } from './eventually.ts';
 export { freePort } from './free-port.ts';
+export type { StandInDocument, StandInFault, StandInIndex, StandInSettings } from './meilisearch-index.ts';
+export type {
+  FaultInjection,
+  InjectedFault,
+  MeilisearchStandIn,
+  MeilisearchStandInOptions,
+  RecordedRequest,
+} from './meilisearch-stand-in.ts';
+export { startMeilisearchStandIn } from './meilisearch-stand-in.ts';
+export type { StandInTask, TaskFault } from './meilisearch-tasks.ts';
 export type { TestDatabase, TestDatabaseOptions } from './test-database.ts';
 export { createTestDatabase } from './test-database.ts';
+export type { TcpProxy } from './tcp-proxy.ts';
+export { tcpProxy } from './tcp-proxy.ts';
+export type { TemporaryServer } from './temporary-server.ts';
+export { startTemporaryServer } from './temporary-server.ts';

@@ -20,7 +20,10 @@ export interface TestDatabaseOptions {
 }
 
 /** @param serverUrl vitest's `inject('serverUrl')`, or any superuser's URL where the template was made */
-export async function createTestDatabase(serverUrl: string, options: TestDatabaseOptions = {}): Promise<TestDatabase> {
+export async function createTestDatabase(
+  serverUrl: string,
+  options: TestDatabaseOptions = {},
+): Promise<TestDatabase> {
   const name = `test_${randomBytes(6).toString('hex')}`;
   await administer(serverUrl, async (admin) => {
     const template = options.migrated === false ? 'template0' : TEMPLATE_DATABASE;

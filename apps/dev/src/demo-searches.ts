@@ -1,0 +1,47 @@
+// Searches after the demo's load: what was committed is found, what was rolled back is not.
+
+import { createSearch, shippedProjections } from '@pulsebox/search';
+import type { SearchQuery } from '@pulsebox/search';
+import type { Pool } from 'pg';
+import { NEVER_COMMITTED } from './write-cities.ts';
+
+const SEARCHES: readonly (SearchQuery & { readonly say: string })[] = [
+  { say: 'a name', query: 'vienna' },
+  { say: 'the beginning of a name', query: 'reykj' },
+  { say: 'several words', query: 'new york' },
+  { say: 'one organisation only (its country)', query: 'san', organisation: 'us' },
+  { say: 'a place that many share', query: 'springfield' },
+];
+
+/** Searches as `pulsebox search` does. @returns 1 when something rolled back was found, else 0 */
+export async function showSearches(pool: Pool, print: (line: string) => void): Promise<number> {
+  const meiliUrl = process.env['MEILI_URL'];
+  const search = createSearch({
+    pool,
+    projections: shippedProjections({
+      itemsIndex: process.env['MEILI_INDEX_ITEMS'],
+      filesIndex: process.env['MEILI_INDEX_FILES'],
+    }),
+    meilisearch:
+      meiliUrl === undefined || meiliUrl === ''
+        ? undefined
+        : { url: meiliUrl, apiKey: process.env['MEILI_API_KEY'] },
+  });
+  print(`\nsearching (${search.engine.name}):`);
+  for (const { say, ...query } of SEARCHES) {
+    const startedAtMs = performance.now();
+    const { hits, total } = await search.search('items', { ...query, limit: 5 });
+    const ms = (performance.now() - startedAtMs).toFixed(1);
+    const names = hits.map(
+      ({ document, organisation }) => `${String(document['name'])} (${organisation ?? '?'})`,
+    );
+    print(`  ${say}: "${query.query}" → ${total.toLocaleString('en')} in ${ms} ms: ${names.join(', ')}`);
+  }
+
+  const { total } = await search.search('items', { query: `"${NEVER_COMMITTED}"` });
+  print(
+    `  what was rolled back: "${NEVER_COMMITTED}" → ${total} ${total === 0 ? '(as it should be)' : '(a fault!)'}`,
+  );
+  print('\ntry your own: npx pulsebox search kyoto');
+  return total === 0 ? 0 : 1;
+}
