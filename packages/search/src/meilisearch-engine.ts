@@ -2,13 +2,14 @@
 // later wins, and a retry of what was sent already does no harm.
 
 import { setTimeout as delay } from 'node:timers/promises';
+import type { JsonValue } from '@pulsebox/outbox';
 import type { EnqueuedTask, Meilisearch, Settings } from 'meilisearch';
 import type { Pool } from 'pg';
 import { encodeId } from './document-id.ts';
 import { hasSinkCode, meilisearchServer } from './meilisearch-server.ts';
 import type { MeilisearchServer } from './meilisearch-server.ts';
 import { describeMeilisearch, searchMeilisearch } from './meilisearch-search.ts';
-import { sameSettings, settingsOf } from './meilisearch-settings.ts';
+import { ORGANISATION_KEY, organisationKey, sameSettings, settingsOf } from './meilisearch-settings.ts';
 import type { Projection, VerifiedProjection } from './projection.ts';
 import type { Rebuild, SearchEngine, SyncResult, WriteContext } from './search-engine.ts';
 import { readRows } from './view.ts';
@@ -136,11 +137,7 @@ async function upsert(
   rows: readonly ViewRow[],
   context: Sending,
 ): Promise<EnqueuedTask[]> {
-  const documents = rows.map(({ id, organisation, document }) => ({
-    ...document,
-    id: encodeId(id),
-    organisation,
-  }));
+  const documents = rows.map(documentOf);
   try {
     return [
       await enqueue(server, `writing ${rows.length} documents to ${index}`, context, (client) =>
@@ -156,6 +153,11 @@ async function upsert(
       ...(await upsert(server, index, rows.slice(middle), context)),
     ];
   }
+}
+
+function documentOf({ id, organisation, document }: ViewRow): Record<string, JsonValue> {
+  const key = organisation === null ? {} : { [ORGANISATION_KEY]: organisationKey(organisation) };
+  return { ...document, id: encodeId(id), organisation, ...key };
 }
 
 async function remove(

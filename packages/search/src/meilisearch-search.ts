@@ -4,10 +4,16 @@ import type { JsonValue } from '@pulsebox/outbox';
 import { decodeId } from './document-id.ts';
 import { hasSinkCode } from './meilisearch-server.ts';
 import type { MeilisearchServer } from './meilisearch-server.ts';
-import { ORGANISATION, sameSettings, settingsOf } from './meilisearch-settings.ts';
+import { ORGANISATION_KEY, organisationKey, sameSettings, settingsOf } from './meilisearch-settings.ts';
 import type { Projection } from './projection.ts';
 import { checkedPage, queryText } from './query-terms.ts';
-import type { EngineDescription, IndexDescription, SearchQuery, SearchResult } from './search-engine.ts';
+import type {
+  EngineDescription,
+  IndexDescription,
+  SearchHit,
+  SearchQuery,
+  SearchResult,
+} from './search-engine.ts';
 
 type MeilisearchDocument = Readonly<Record<string, JsonValue>> & {
   readonly id: string;
@@ -36,7 +42,7 @@ export async function searchMeilisearch(
         }),
     );
     return {
-      hits: hits.map(({ id, organisation, ...document }) => ({ id: decodeId(id), organisation, document })),
+      hits: hits.map(hitOf),
       total: estimatedTotalHits ?? hits.length,
     };
   } catch (error) {
@@ -46,9 +52,14 @@ export async function searchMeilisearch(
   }
 }
 
+function hitOf({ id, organisation, ...rest }: MeilisearchDocument): SearchHit {
+  const document = Object.entries(rest).filter(([attribute]) => attribute !== ORGANISATION_KEY);
+  return { id: decodeId(id), organisation, document: Object.fromEntries(document) };
+}
+
 function filters({ organisation, filter = {} }: SearchQuery): string[] {
   const wanted = Object.entries(filter);
-  if (organisation !== undefined) wanted.unshift([ORGANISATION, organisation]);
+  if (organisation !== undefined) wanted.unshift([ORGANISATION_KEY, organisationKey(organisation)]);
   return wanted.map(
     ([attribute, value]) => `${quoted(attribute)} = ${typeof value === 'string' ? quoted(value) : value}`,
   );

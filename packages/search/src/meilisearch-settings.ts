@@ -1,10 +1,21 @@
 // A projection's settings in Meilisearch's words.
 
+import { createHash } from 'node:crypto';
 import type { Settings } from 'meilisearch';
 import type { Projection } from './projection.ts';
 
-/** What an organisation's search is narrowed by; every document carries it. */
+/** For people, and for keys that are bound to a filter: every document carries its organisation. */
 export const ORGANISATION = 'organisation';
+
+/**
+ * What an organisation's search is narrowed by. Meilisearch compares text without regard to case, and only the first
+ * 468 bytes of it: "acme" would see what belongs to "Acme". A digest has neither trouble.
+ */
+export const ORGANISATION_KEY = 'organisation_key';
+
+export function organisationKey(organisation: string): string {
+  return createHash('sha256').update(organisation).digest('hex').slice(0, 32);
+}
 
 export type OwnSettings = Required<
   Pick<Settings, 'searchableAttributes' | 'filterableAttributes' | 'sortableAttributes'>
@@ -13,7 +24,7 @@ export type OwnSettings = Required<
 export function settingsOf({ settings }: Projection): OwnSettings {
   return {
     searchableAttributes: [...settings.searchable],
-    filterableAttributes: [ORGANISATION, ...settings.filterable],
+    filterableAttributes: [ORGANISATION, ORGANISATION_KEY, ...settings.filterable],
     sortableAttributes: [...settings.sortable],
   };
 }

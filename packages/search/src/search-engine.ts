@@ -24,7 +24,10 @@ export interface SyncResult {
   readonly deleted: number;
 }
 
-/** An attribute, and the value it must have; of an array, one of its elements. */
+/**
+ * An attribute, and the value it must have; of an array, one of its elements. Meilisearch compares text without regard
+ * to case, full-text search with it.
+ */
 export type Filter = Readonly<Record<string, string | number | boolean>>;
 
 export interface SearchQuery {
@@ -48,7 +51,7 @@ export interface SearchQuery {
 export interface SearchHit {
   readonly id: string;
   readonly organisation: string | null;
-  /** The document as its view had it, but for attributes named `id` and `organisation`. */
+  /** The document as its view had it, but for attributes named `id`, `organisation` or `organisation_key`. */
   readonly document: Readonly<Record<string, JsonValue>>;
 }
 

@@ -128,7 +128,7 @@ export function selectRows({ view, idType }: VerifiedProjection): string {
   return `
     select distinct on (v.id) v.id::text as id, v.organisation::text as organisation,
            case when jsonb_typeof(v.document::jsonb) = 'object'
-                then v.document::jsonb - '{id,organisation}'::text[] else '{}' end as document
+                then v.document::jsonb - '{id,organisation,organisation_key}'::text[] else '{}' end as document
     from ${quotedView(view)} v
     where v.id = any($1::${idType}[]) and v.deleted is not true`;
 }
