@@ -11,10 +11,11 @@ export interface Mutant {
   readonly about: string;
   /** The check that must fail. */
   readonly caughtAs: 'lost' | 'inverted';
-  /** Whether the fault shows only when workers die. */
-  readonly needsChaos: boolean;
-  /** What writers do most of the time, so that the fault shows soon. */
-  readonly provokedBy?: BehaviourName;
+  /**
+   * What writers do most of the time, and how many of them, so that the fault shows within a second or two.
+   * `deaths`: nothing special is written, but workers must die.
+   */
+  readonly provokedBy: { readonly behaviour: BehaviourName; readonly writers: number } | 'deaths';
   /** The end of the module's URL. */
   readonly module: string;
   readonly edits: readonly { readonly find: string; readonly replace: string }[];
@@ -24,8 +25,8 @@ export const mutants: Readonly<Record<MutantName, Mutant>> = {
   'no-range': {
     about: 'late events are sought in the list of open transactions only, not from its xmax on',
     caughtAs: 'lost',
-    needsChaos: false,
-    provokedBy: 'overtaken above xmax',
+    // One alone: whatever else is completed in between takes the open transaction below the next xmax.
+    provokedBy: { behaviour: 'overtaken above xmax', writers: 1 },
     module: '/packages/outbox/src/read-batch.ts',
     edits: [
       {
@@ -47,8 +48,7 @@ export const mutants: Readonly<Record<MutantName, Mutant>> = {
   'xid-order': {
     about: 'the events of a batch are delivered in the order of their transactions',
     caughtAs: 'inverted',
-    needsChaos: false,
-    provokedBy: 'xid early, emit late',
+    provokedBy: { behaviour: 'xid early, emit late', writers: 12 },
     module: '/packages/outbox/src/read-batch.ts',
     edits: [
       {
@@ -86,7 +86,7 @@ export const mutants: Readonly<Record<MutantName, Mutant>> = {
   'store-first': {
     about: 'the cursor is stored before the handler has had the batch',
     caughtAs: 'lost',
-    needsChaos: true,
+    provokedBy: 'deaths',
     module: '/packages/outbox/src/relay.ts',
     edits: [
       {

@@ -34,17 +34,11 @@ export type Load = Pick<
 
 /** The usual load; and where a mutant needs no deaths, one in which little happens but what it stumbles over. */
 export function loadFor(mutant: MutantName | undefined): Load {
-  if (mutant === undefined || mutants[mutant].needsChaos) {
+  const provokedBy = mutant === undefined ? 'deaths' : mutants[mutant].provokedBy;
+  if (provokedBy === 'deaths')
     return { writers: 8, workers: 3, largeTransaction: 100_000, chaos: true, mutant };
-  }
-  return {
-    writers: 4,
-    workers: 1,
-    largeTransaction: 0,
-    chaos: false,
-    favoured: mutants[mutant].provokedBy,
-    mutant,
-  };
+  const { writers, behaviour: favoured } = provokedBy;
+  return { writers, workers: 1, largeTransaction: 0, chaos: false, favoured, mutant };
 }
 
 export type MishapKind = 'kill' | 'freeze' | 'blink' | 'restart';
