@@ -13,7 +13,7 @@ export interface WorkerFlags {
 }
 
 /** The flags that may stand for an environment variable, and win over it. */
-export const valueFlags = ['batch-size', 'interval', 'idle-wait', 'listen-notify'] as const;
+const valueFlags = ['batch-size', 'interval', 'idle-wait', 'listen-notify'] as const;
 export type ValueFlag = (typeof valueFlags)[number];
 
 export const healthCheckNames = ['live', 'ready', 'startup'] as const;

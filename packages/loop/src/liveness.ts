@@ -4,13 +4,13 @@
 /** The event loop beats this often, in milliseconds. */
 export const EVENT_LOOP_BEAT_MS = 250;
 /** No loop is called stale sooner than this, in milliseconds: garbage collection and noisy neighbours are no stalls. */
-export const SHORTEST_STALE_MS = 1_000;
+const SHORTEST_STALE_MS = 1_000;
 
-export const workerStates = ['starting', 'running', 'draining'] as const;
+const workerStates = ['starting', 'running', 'draining'] as const;
 export type WorkerState = (typeof workerStates)[number];
 
 /** `waiting`: not started; `ended`: has done its last tick. Neither can be stale. */
-export const loopPhases = ['waiting', 'ticking', 'resting', 'ended'] as const;
+const loopPhases = ['waiting', 'ticking', 'resting', 'ended'] as const;
 export type LoopPhase = (typeof loopPhases)[number];
 
 // Slots of the shared array: three for the worker, then six for each loop.

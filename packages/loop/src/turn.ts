@@ -8,7 +8,7 @@ import { LoopError } from './loop-error.ts';
 import type { LoopMetrics } from './metrics.ts';
 import { LONGEST_TIMER_MS } from './sleep.ts';
 
-export const DEFAULT_DEADLINE_MS = 900_000;
+const DEFAULT_DEADLINE_MS = 900_000;
 
 export interface TurnContext {
   readonly loop: Loop;

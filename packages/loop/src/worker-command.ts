@@ -56,7 +56,7 @@ export interface WorkerProcess {
 }
 
 /**
- * Runs the command line to its end and returns the exit code, which is set as `process.exitCode` too. Never rejects:
+ * Runs the command line to its end and returns the exit code, which is set as `process.exitCode` too. Rejects only on a bug:
  * faults are said on standard error (before there is a log) or logged. Owns the process as `runWorker` does.
  */
 export async function runWorkerCommand<S extends EnvironmentSchema>(

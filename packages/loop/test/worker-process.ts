@@ -188,7 +188,7 @@ export function runScript(
   };
 }
 
-export function ask(options: { port: number; path: string; method?: string }): Promise<Answer> {
+function ask(options: { port: number; path: string; method?: string }): Promise<Answer> {
   return new Promise((resolve, reject) => {
     const startedAt = performance.now();
     get({ host: '127.0.0.1', agent: false, ...options }, (response) => {
