@@ -24,13 +24,18 @@ export function laneLeaseName(lane: LaneOfGroup): string {
   return `outbox/${lane.group}/${lane.lane}`;
 }
 
-/** Result: the cursor in force. $1 group, $2 lane. Index: cursor_pkey, backwards. 0 rows: the group is not registered. */
+/**
+ * Result: the cursor in force. $1 group, $2 lane. Index: cursor_pkey, backwards. 0 rows: the group is not registered.
+ *
+ * The order names the table: bare, `token` would be the output column, a float8 that no index is in the order of, and
+ * every row of the lane would be read and sorted (528 pages instead of 5 after 20,000 stores under a held xmin).
+ */
 export const LOAD_CURSOR = `
   select token::float8, batch::float8, position::float8, snapshot::text, ceiling::text,
          frozen_snapshot::text, frozen_ceiling::text, frozen_position::float8, delivered::float8
   from outbox.cursor
   where group_name = $1 and lane = $2
-  order by token desc, batch desc
+  order by cursor.token desc, cursor.batch desc
   limit 1`;
 
 /**
