@@ -1,8 +1,7 @@
 // One lane of a group for as long as its lease is held: the cursor in memory, the batch at hand, the one read ahead.
 
 import { acquireLease, holdLease } from '@pulsebox/postgres';
-import type { HeldLease, HeldLeaseEvents } from '@pulsebox/postgres';
-import type { Pool } from 'pg';
+import type { HeldLease, HeldLeaseEvents, Queryable } from '@pulsebox/postgres';
 import type { Cursor } from './cursor.ts';
 import { readBatch } from './read-batch.ts';
 import type { ReadBatch } from './read-batch.ts';
@@ -10,7 +9,7 @@ import { laneLeaseName, loadCursor, pruneCursors, storeCursor } from './store-cu
 import type { LaneOfGroup, StoreOutcome, StoredCursor } from './store-cursor.ts';
 
 export interface LaneSessionOptions {
-  readonly pool: Pool;
+  readonly db: Queryable;
   readonly lane: LaneOfGroup;
   readonly holder: string;
   readonly leaseTtlMs: number;
@@ -43,14 +42,14 @@ export async function openLaneSession(
   options: LaneSessionOptions,
   events: HeldLeaseEvents,
 ): Promise<OpenedSession> {
-  const { pool, lane } = options;
+  const { db, lane } = options;
   const request = { name: laneLeaseName(lane), holder: options.holder, ttlMs: options.leaseTtlMs };
   const requestedAtMs = performance.now();
-  const attempt = await acquireLease(pool, request);
+  const attempt = await acquireLease(db, request);
   if (!attempt.acquired) return { opened: false, heldBy: attempt.heldBy, expiresInMs: attempt.expiresInMs };
-  const lease = holdLease(pool, { ...request, token: attempt.token, requestedAtMs }, events);
+  const lease = holdLease(db, { ...request, token: attempt.token, requestedAtMs }, events);
   try {
-    const stored = await loadCursor(pool, lane);
+    const stored = await loadCursor(db, lane);
     if (stored === undefined) throw new Error(`group ${lane.group} has no cursor for lane ${lane.lane}`);
     // Rows under an older token stay in force until the first of this one; batches are counted anew.
     return {
@@ -64,7 +63,7 @@ export async function openLaneSession(
 }
 
 function laneSession(options: LaneSessionOptions, lease: HeldLease, start: StoredCursor): LaneSession {
-  const { pool, lane, batchSize } = options;
+  const { db, lane, batchSize } = options;
   let stored: StoredCursor = start;
   /** A store ended in an error: whether the server has it is known only to the server. */
   let inDoubt = false;
@@ -72,7 +71,7 @@ function laneSession(options: LaneSessionOptions, lease: HeldLease, start: Store
 
   function read(from: Cursor): Promise<ReadBatch> {
     if (reading?.from === from) return reading.batch;
-    const batch = readBatch(pool, from, batchSize);
+    const batch = readBatch(db, from, batchSize);
     // Whoever awaits it gets the error; read ahead and then forgotten, nobody does.
     batch.catch(() => undefined);
     reading = { from, batch };
@@ -81,7 +80,7 @@ function laneSession(options: LaneSessionOptions, lease: HeldLease, start: Store
 
   /** Assuming that it was not stored would insert the same (token, batch) again, and fail on its key for ever. */
   async function settleDoubt(): Promise<void> {
-    const found = await loadCursor(pool, lane);
+    const found = await loadCursor(db, lane);
     if (found === undefined) throw new Error(`group ${lane.group} has no cursor for lane ${lane.lane}`);
     stored = found.token === lease.token ? found : { ...found, token: lease.token, batch: 0 };
     inDoubt = false;
@@ -107,19 +106,21 @@ function laneSession(options: LaneSessionOptions, lease: HeldLease, start: Store
         delivered: stored.delivered + batch.events.length,
       };
       inDoubt = true;
-      const outcome = await storeCursor(pool, lane, next);
+      const outcome = await storeCursor(db, lane, next);
       inDoubt = false;
       if (!outcome.advanced) return outcome;
       stored = next;
-      if (next.batch % PRUNE_EVERY_BATCHES === 1) await pruneCursors(pool, lane, next);
+      if (next.batch % PRUNE_EVERY_BATCHES === 1) await pruneCursors(db, lane, next);
       return outcome;
     },
     forget(): void {
       reading = undefined;
     },
     async close(): Promise<void> {
+      const underWay = reading?.batch.catch(() => undefined);
       reading = undefined;
-      await lease.release();
+      // A read that is under way holds a connection: closed means that it is given back, too.
+      await Promise.all([underWay, lease.release()]);
     },
   };
 }

@@ -2,6 +2,7 @@
 
 import type { Logger, Loop, LoopCheck, TickContext, TickResult } from '@pulsebox/loop';
 import type { Pool } from 'pg';
+import { boundedQueries } from './bounded-queries.ts';
 import type { StartFrom } from './consumer-group.ts';
 import { registerGroup } from './consumer-group.ts';
 import type { Handler } from './handler.ts';
@@ -42,11 +43,13 @@ export interface RelayOptions {
  * A batch whose handler throws, is aborted, or outlives its lease is delivered again; the cursor stays where it is.
  */
 export function relay(options: RelayOptions): Loop {
-  const { pool, group, waker } = options;
+  const { group, waker } = options;
   const lane = { group, lane: 0 };
   const pollMs = options.pollMs ?? 1_000;
   const idleWaitMs = options.idleWaitMs ?? 5_000;
   const leaseTtlMs = options.leaseTtlMs ?? 15_000;
+  // Unanswered for as long as the lease lasts, a query is of no use to its holder any more.
+  const db = boundedQueries(options.pool, leaseTtlMs);
   const batchSize = options.batchSize ?? 500;
   let session: LaneSession | undefined;
   let standbyFor: string | undefined;
@@ -79,9 +82,9 @@ export function relay(options: RelayOptions): Loop {
   }
 
   async function open(log: Logger): Promise<LaneSession | undefined> {
-    await registerGroup(pool, group, options.startFrom ?? 'beginning');
+    await registerGroup(db, group, options.startFrom ?? 'beginning');
     const opened = await openLaneSession(
-      { pool, lane, holder: options.holder, leaseTtlMs, batchSize },
+      { db, lane, holder: options.holder, leaseTtlMs, batchSize },
       {
         onRenewalError: (error) =>
           log.warn({ err: error, group }, 'the lease could not be renewed; trying again'),
@@ -131,7 +134,7 @@ export function relay(options: RelayOptions): Loop {
     const now = performance.now();
     if (!rest.asleep || announcedUntilMs > now + rest.ms) return rest.ms;
     const announcedForMs = idleWaitMs + 1_000;
-    await announceSleep(pool, announcedForMs);
+    await announceSleep(db, announcedForMs);
     announcedUntilMs = now + announcedForMs - 500;
     // Look once more before sleeping: what was committed since the last look did not notify.
     return 1;

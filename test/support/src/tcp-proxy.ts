@@ -27,6 +27,15 @@ export async function tcpProxy(targetUrl: string): Promise<TcpProxy> {
   let state: 'open' | 'cut' | 'stalled' = 'open';
   let doomed: { readonly text: string; readonly done: () => void } | undefined;
 
+  const join = (from: Socket, to: Socket): void => {
+    sockets.add(from);
+    from.on('error', () => undefined);
+    from.on('close', () => {
+      sockets.delete(from);
+      to.destroy();
+    });
+  };
+
   const server = createServer((client) => {
     if (state === 'cut') {
       client.destroy();
@@ -34,14 +43,6 @@ export async function tcpProxy(targetUrl: string): Promise<TcpProxy> {
     }
     const upstream = connect(Number(target.port), target.hostname);
     let loseNext: (() => void) | undefined;
-    const join = (from: Socket, to: Socket): void => {
-      sockets.add(from);
-      from.on('error', () => undefined);
-      from.on('close', () => {
-        sockets.delete(from);
-        to.destroy();
-      });
-    };
     join(client, upstream);
     join(upstream, client);
     client.on('data', (chunk) => {

@@ -1,0 +1,99 @@
+// Turns a relay as the loop library does, and lets a test see every turn.
+
+import { randomUUID } from 'node:crypto';
+import type { Logger, Loop } from '@pulsebox/loop';
+import type { Pool } from 'pg';
+import { pino } from 'pino';
+import type { Batch, HandlerContext } from '../src/handler.ts';
+import { relay } from '../src/relay.ts';
+import type { RelayOptions } from '../src/relay.ts';
+import { createWaker } from '../src/waker.ts';
+import type { Waker } from '../src/waker.ts';
+import { labelOf } from './log-reader.ts';
+
+export const quiet: Logger = pino({ level: 'silent' });
+
+export interface RunningRelay {
+  readonly group: string;
+  readonly loop: Loop;
+  readonly waker: Waker;
+  /** The labels of each batch that the handler returned from, and that the relay took for delivered. */
+  readonly handled: string[][];
+  /** What ticks have thrown. */
+  readonly errors: unknown[];
+  /** How many ticks have ended. */
+  ticks(): number;
+  /** Ends the turns, then calls the loop's stop. Idempotent. */
+  stop(): Promise<void>;
+}
+
+export interface RunOptions extends Partial<Omit<RelayOptions, 'handler'>> {
+  readonly pool: Pool;
+  /** Called before a batch counts as handled. */
+  readonly handler?: (
+    labels: readonly string[],
+    batch: Batch,
+    context: HandlerContext,
+  ) => Promise<void> | void;
+  /** The signal of each tick. Default: never aborted. */
+  readonly tickSignal?: () => AbortSignal;
+}
+
+/** Starts to turn at once. Without a waker of its own it polls. */
+export function runRelay(options: RunOptions): RunningRelay {
+  const { handler, tickSignal = () => new AbortController().signal, ...given } = options;
+  const group = options.group ?? `g-${randomUUID()}`;
+  const waker = options.waker ?? createWaker({ connection: undefined, log: quiet });
+  const handled: string[][] = [];
+  const errors: unknown[] = [];
+  let ticks = 0;
+  const loop = relay({
+    holder: `test/${randomUUID()}`,
+    pollMs: 20,
+    ...given,
+    group,
+    waker,
+    handler: async (batch, context) => {
+      const labels = batch.events.map(labelOf);
+      await handler?.(labels, batch, context);
+      handled.push(labels);
+    },
+  });
+  const stopping = new AbortController();
+
+  async function run(): Promise<void> {
+    while (!stopping.signal.aborted) {
+      let restMs = 20;
+      try {
+        const context = {
+          signal: tickSignal(),
+          stopping: stopping.signal,
+          progress: () => undefined,
+          log: quiet,
+        };
+        const result = await loop.tick(context);
+        restMs = result?.nextInMs ?? 0;
+      } catch (error) {
+        errors.push(error);
+      }
+      ticks += 1;
+      if (restMs > 0) await loop.rest?.(restMs, stopping.signal);
+      await new Promise((resolve) => setImmediate(resolve));
+    }
+  }
+  const running = run();
+
+  return {
+    group,
+    loop,
+    waker,
+    handled,
+    errors,
+    ticks: () => ticks,
+    async stop(): Promise<void> {
+      stopping.abort();
+      await running;
+      await loop.stop?.();
+    },
+  };
+}
