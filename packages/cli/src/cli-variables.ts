@@ -1,0 +1,18 @@
+// Every environment variable that pulsebox reads.
+
+import { env } from '@pulsebox/loop';
+import type { EnvironmentSchema } from '@pulsebox/loop';
+import { databaseVariables, searchVariables } from '@pulsebox/worker-base';
+import { notifyChannelVariable } from './commands/migrate.ts';
+
+const { DATABASE_POOL_SIZE: _ofWorkers, ...database } = databaseVariables;
+const { MEILI_BATCH_SIZE: _ofTheWorker, ...search } = searchVariables;
+
+export const cliVariables: EnvironmentSchema = {
+  ...database,
+  ...notifyChannelVariable,
+  ...search,
+  WORKER_HEALTH_PORT: env.optional(
+    env.port({ description: 'Where status and doctor ask a worker for its health.' }),
+  ),
+};

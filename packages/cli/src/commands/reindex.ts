@@ -1,0 +1,106 @@
+// pulsebox reindex: builds search indexes anew beside the live ones, and swaps.
+
+import { randomBytes } from 'node:crypto';
+import { hostname } from 'node:os';
+import type { Command } from 'commander';
+import type { ReindexReport, Search } from '@pulsebox/search';
+import { CliError } from '../cli-error.ts';
+import { withPool } from '../database.ts';
+import { exitCodes } from '../exit-code.ts';
+import type { ExitCode } from '../exit-code.ts';
+import { count, duration, plural } from '../quantities.ts';
+import { createReindexProgress } from '../reindex-progress.ts';
+import { engineName, setUpSearch } from '../search-setup.ts';
+import { announceDatabase } from '../session.ts';
+import type { Run, Session } from '../session.ts';
+
+const EXAMPLES = `
+The application and the workers go on meanwhile: what they write is taken along, and the
+search answers from the old index until the new one is complete. Ctrl-C, or a failure,
+leaves the old index as it is.
+
+Examples:
+  pulsebox reindex items
+  pulsebox reindex --all
+  pulsebox reindex --all --json`;
+
+export function declareReindex(program: Command, run: Run): void {
+  program
+    .command('reindex')
+    .summary('rebuild a search index beside the live one')
+    .description(
+      'Builds the index of a projection anew from its table, beside the live one, and swaps the two.',
+    )
+    .argument('[projection]', 'items, files, or one of your own')
+    .option('--all', 'all projections, one after the other')
+    .addHelpText('after', EXAMPLES)
+    .action((projection: string | undefined, options: { all?: true }) =>
+      run((session) => rebuild(session, projection, options.all === true)),
+    );
+}
+
+async function rebuild(session: Session, projection: string | undefined, all: boolean): Promise<ExitCode> {
+  if ((projection === undefined) !== all) {
+    throw new CliError(
+      'CLI_USAGE_INVALID',
+      `expected either the name of a projection or --all, got ${all ? 'both' : 'neither'}`,
+      { hint: 'for instance `pulsebox reindex items`' },
+    );
+  }
+  const signal = session.interruption();
+  const database = await announceDatabase(session);
+  return await withPool(
+    database,
+    async (pool) => {
+      const search = await setUpSearch({ env: session.env, database, pool });
+      const names = projection === undefined ? search.projections.map(({ name }) => name) : [projection];
+      const reports: ReindexReport[] = [];
+      try {
+        for (const name of names) reports.push(await rebuildOne(search, name, session, signal));
+      } catch (error) {
+        if (!signal.aborted) throw error;
+        session.terminal.remark('interrupted: the live index is as it was');
+        return exitCodes.interrupted;
+      }
+      session.terminal.result(reports, () => reports.map((report) => describe(report, search)).join('\n'));
+      return exitCodes.ok;
+    },
+    // Dropping a large index takes as long as it takes; Ctrl-C is there.
+    { statementTimeoutMs: undefined },
+  );
+}
+
+async function rebuildOne(
+  search: Search,
+  name: string,
+  { terminal }: Session,
+  signal: AbortSignal,
+): Promise<ReindexReport> {
+  const progress = createReindexProgress(terminal, name, await documentsNow(search, name, signal));
+  try {
+    return await search.reindex(name, {
+      holder: `${hostname()}/${process.pid}/${randomBytes(4).toString('hex')}`,
+      signal,
+      onProgress: progress.show,
+    });
+  } finally {
+    progress.end();
+  }
+}
+
+/** How many documents the live index has: about as many as there will be. */
+async function documentsNow(search: Search, name: string, signal: AbortSignal): Promise<number> {
+  const { indexes } = await search.describe(signal);
+  return indexes.find((index) => index.projection === name)?.documents ?? 0;
+}
+
+function describe(report: ReindexReport, search: Search): string {
+  const { projection, rows, events, skippedRows, durationMs, laneHeldMs, oldIndexDropped } = report;
+  return [
+    `rebuilt ${projection} in ${engineName(search)}: ${plural(rows, 'row')}, and ${plural(events, 'event')} written meanwhile, in ${duration(durationMs / 1_000)}; the worker waited for ${duration(laneHeldMs / 1_000)}`,
+    ...(skippedRows === 0
+      ? []
+      : [`${count(skippedRows)} left out: their ids are empty or too long for a search engine`]),
+    ...(oldIndexDropped ? [] : ['the old index could not be removed; the next rebuild does it']),
+  ].join('\n');
+}

@@ -1,0 +1,29 @@
+// The environment as a worker would read it, whichever worker.
+
+import { env, LoopError, loopEnvironment, parseEnvironment } from '@pulsebox/loop';
+import { databaseVariables, outboxVariables, searchVariables } from '@pulsebox/worker-base';
+import { fail, ok } from './finding.ts';
+import type { Finding } from './finding.ts';
+
+const everyVariable = {
+  ...databaseVariables,
+  ...outboxVariables,
+  ...searchVariables,
+  ...loopEnvironment,
+  WORKER_HEALTH_PORT: env.port({ description: 'The port of the sidecar of `worker`.', default: 9090 }),
+};
+
+/** One finding for each variable that cannot be used. */
+export function checkEnvironment(
+  environment: Readonly<Record<string, string | undefined>>,
+): readonly Finding[] {
+  try {
+    parseEnvironment(everyVariable, environment);
+    return [ok('all environment variables can be used')];
+  } catch (error) {
+    if (!(error instanceof LoopError)) throw error;
+    return error.message
+      .split('\n')
+      .map((fault) => fail(fault, 'mend or unset the variable; `worker --help` describes each'));
+  }
+}

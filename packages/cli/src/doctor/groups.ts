@@ -1,0 +1,57 @@
+// Consumer groups that nobody reads, or that are behind although somebody does.
+
+import { groupStatus } from '@pulsebox/outbox';
+import type { GroupStatus } from '@pulsebox/outbox';
+import { duration, plural } from '../quantities.ts';
+import { printable } from '../terminal.ts';
+import type { Check } from './check.ts';
+import { fail, ok, warn } from './finding.ts';
+
+/** A group that is behind for longer does not keep up. */
+const BEHIND_SECONDS = 300;
+
+export const groups: Check = {
+  name: 'groups',
+  needs: 'schema',
+  async run({ pool }) {
+    const statuses = await groupStatus(pool);
+    const findings = [
+      ...statuses.filter(isAbandoned).map(describeAbandoned),
+      ...statuses.filter(isBehind).map(describeBehind),
+    ];
+    if (findings.length > 0) return findings;
+    return ok(
+      statuses.length === 0
+        ? 'no consumer group yet: a worker registers its groups when it starts'
+        : `${plural(new Set(statuses.map(({ group }) => group)).size, 'consumer group')}, all events delivered or being delivered`,
+    );
+  },
+};
+
+function isAbandoned({ lag, holder }: GroupStatus): boolean {
+  return lag > 0 && holder === null;
+}
+
+function isBehind({ lag, holder, oldestAgeSeconds }: GroupStatus): boolean {
+  return lag > 0 && holder !== null && oldestAgeSeconds > BEHIND_SECONDS;
+}
+
+function describeAbandoned({ group, lane, lag, oldestAgeSeconds }: GroupStatus): ReturnType<typeof fail> {
+  return fail(
+    `nobody reads group ${group}, lane ${lane}: ${plural(lag, 'event')} wait, the oldest for ${duration(oldestAgeSeconds)}`,
+    'start the worker that reads this group; if it runs, its log says why it does not read',
+  );
+}
+
+function describeBehind({
+  group,
+  lane,
+  lag,
+  holder,
+  oldestAgeSeconds,
+}: GroupStatus): ReturnType<typeof warn> {
+  return warn(
+    `group ${group}, lane ${lane} is behind: ${plural(lag, 'event')} wait, the oldest for ${duration(oldestAgeSeconds)}`,
+    `look at the log and /health of ${printable(holder ?? '')}: its sink may be away or slow`,
+  );
+}

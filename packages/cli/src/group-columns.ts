@@ -1,0 +1,41 @@
+// How the lanes of consumer groups look in a table.
+
+import type { GroupStatus } from '@pulsebox/outbox';
+import { count, duration } from './quantities.ts';
+import type { Column } from './table.ts';
+import { printable } from './terminal.ts';
+import type { Terminal } from './terminal.ts';
+
+/** From this age on an undelivered event is worth a look; the objective is 30 s. */
+const LATE_SECONDS = 30;
+
+export function groupColumns(style: Terminal['style']): readonly Column<GroupStatus>[] {
+  const late = (status: GroupStatus, text: string): string => {
+    if (status.lag === 0) return text;
+    return style(status.holder === null || status.oldestAgeSeconds > LATE_SECONDS ? 'red' : 'yellow', text);
+  };
+  return [
+    { title: 'GROUP', value: ({ group }) => group },
+    { title: 'LANE', align: 'right', value: ({ lane }) => String(lane) },
+    { title: 'POSITION', align: 'right', value: ({ position }) => String(position) },
+    { title: 'LAG', align: 'right', value: (status) => late(status, count(status.lag)) },
+    {
+      title: 'OLDEST',
+      align: 'right',
+      value: (status) => (status.lag === 0 ? '-' : late(status, duration(status.oldestAgeSeconds))),
+    },
+    { title: 'DELIVERED', align: 'right', value: ({ delivered }) => count(delivered) },
+    {
+      title: 'HOLDER',
+      value: ({ holder }) => (holder === null ? style('dim', 'nobody') : printable(holder)),
+    },
+    {
+      title: 'LEASE',
+      align: 'right',
+      value: ({ leaseSeconds }) => (leaseSeconds === null ? '-' : duration(leaseSeconds)),
+    },
+    { title: 'STORED', value: ({ storedAt }) => storedAt },
+  ];
+}
+
+export const NO_GROUPS = 'no consumer groups yet: a worker registers its groups when it starts';

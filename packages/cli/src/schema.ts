@@ -1,0 +1,15 @@
+// What a Pulsebox database holds, in the order in which it is applied.
+
+import { appMigrations } from '@pulsebox/app-schema';
+import { outboxMigrations } from '@pulsebox/outbox';
+import { postgresMigrations } from '@pulsebox/postgres';
+import type { MigrationSet } from '@pulsebox/postgres';
+import { searchMigrations } from '@pulsebox/search';
+
+/** The application's tables come before search: the projections that ship read them. */
+export const allMigrations: readonly MigrationSet[] = [
+  postgresMigrations,
+  outboxMigrations,
+  appMigrations,
+  searchMigrations,
+];

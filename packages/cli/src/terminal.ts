@@ -1,0 +1,54 @@
+// Where pulsebox writes: results on standard output, remarks on standard error; colour only where it is seen.
+
+import { styleText } from 'node:util';
+import type { Fault } from './fault.ts';
+
+/** The styles in use: what is good, what is worth a look, what is bad; titles, and what may be overlooked. */
+export type Style = 'green' | 'yellow' | 'red' | 'bold' | 'dim';
+
+export interface Terminal {
+  readonly json: boolean;
+  /** Whether a person watches standard error: progress may be drawn there. */
+  readonly watched: boolean;
+  /** The result of the command: `value` as JSON under --json, else the text. */
+  result(value: unknown, text: () => string): void;
+  /** A remark for people, on standard error. */
+  remark(text: string): void;
+  /** Draws over the present line of standard error. Only where `watched`. */
+  redraw(text: string): void;
+  fault(fault: Fault): void;
+  /** Colours text for standard output. Plain where that is no terminal, or NO_COLOR is set. */
+  style(style: Style, text: string): string;
+}
+
+export function createTerminal(options: { readonly json: boolean }): Terminal {
+  const { json } = options;
+  return {
+    json,
+    watched: process.stderr.isTTY && !json,
+    result(value, text): void {
+      process.stdout.write(`${json ? JSON.stringify(value, null, 2) : text()}\n`);
+    },
+    remark(text): void {
+      process.stderr.write(`${styleText('dim', text, { stream: process.stderr })}\n`);
+    },
+    redraw(text): void {
+      process.stderr.write(`\r\u001B[K${text}`);
+    },
+    fault({ code, message, hint }): void {
+      if (json) {
+        process.stderr.write(`${JSON.stringify({ error: { code, message, hint } })}\n`);
+        return;
+      }
+      const name = styleText('red', 'pulsebox:', { stream: process.stderr });
+      process.stderr.write(`${name} ${message.replaceAll('\n', '\n  ')}\n`);
+      process.stderr.write(`  hint: ${hint.replaceAll('\n', '\n    ')}\n`);
+    },
+    style: (style, text) => styleText(style, text, { stream: process.stdout }),
+  };
+}
+
+/** Text out of a database or from a server, made safe to show: escape sequences and control characters are taken out. */
+export function printable(text: string): string {
+  return text.replaceAll(/[\p{Cc}\p{Cf}]/gu, ' ');
+}
