@@ -1,8 +1,8 @@
 // Builds an index anew beside the live one and swaps the two, while the application goes on writing.
 //
 // 1. Note where the log ends. 2. Fill the new index from the view, page by page. 3. Read the log from the noted end
-// and bring every row it names up to date in the new index, until it has caught up. 4. Take the lane of the group that
-// writes to the live index, catch up once more, swap, give the lane back.
+// and bring every row it names up to date in the new index, until it is near the end. 4. Take the lane of the group that
+// writes to the live index, catch up with it, swap, give the lane back.
 //
 // Nothing is lost: what was committed before (1) is in the view at (2); what was committed after it is in the log
 // behind the noted end and gets its turn in (3) or (4). While the lane is held nobody writes to the live index, and
@@ -10,7 +10,7 @@
 
 import { setTimeout as delay } from 'node:timers/promises';
 import { endOfLog, laneLeaseName, readBatch } from '@pulsebox/outbox';
-import type { Cursor } from '@pulsebox/outbox';
+import type { Cursor, ReadBatch } from '@pulsebox/outbox';
 import { acquireLease, holdLease, requestHandover } from '@pulsebox/postgres';
 import type { HeldLease } from '@pulsebox/postgres';
 import type { Pool } from 'pg';
@@ -124,17 +124,23 @@ async function rebuildAndSwap(
     }
   }
 
-  /** Returns where the log was found at its end. */
-  async function catchUp(rebuild: Rebuild, from: Cursor, within: WriteContext): Promise<Cursor> {
+  /** Reads the log until it is caught up, or until `enough` of a batch that was taken along. */
+  async function catchUp(
+    rebuild: Rebuild,
+    from: Cursor,
+    within: WriteContext,
+    enough: (batch: ReadBatch) => boolean,
+  ): Promise<Cursor> {
     for (let cursor = from; ; ) {
       within.signal.throwIfAborted();
-      const { events, next } = await readBatch(pool, cursor, batchSize);
-      if (events.length === 0) return cursor;
-      const { idsByProjection } = touchedRows(events, [projection]);
+      const batch = await readBatch(pool, cursor, batchSize);
+      if (batch.events.length === 0) return cursor;
+      const { idsByProjection } = touchedRows(batch.events, [projection]);
       for (const ids of idsByProjection.values()) await rebuild.sync(ids, within);
-      counts.events += events.length;
+      counts.events += batch.events.length;
       report('catching up');
-      cursor = next;
+      cursor = batch.next;
+      if (enough(batch)) return cursor;
     }
   }
 
@@ -143,13 +149,22 @@ async function rebuildAndSwap(
   let laneHeldMs = 0;
   try {
     await fill(rebuild);
-    const caughtUp = await catchUp(rebuild, noted, context);
+    // A batch that is not full is near enough: the application goes on writing, an empty one may never come.
+    const nearEnd = await catchUp(rebuild, noted, context, ({ events }) => events.length < batchSize);
     report('waiting for the lane');
     const lane = await takeLane(options, signal);
     const heldSinceMs = performance.now();
     try {
       const inLane = { ...context, signal: AbortSignal.any([signal, lane.signal]) };
-      await catchUp(rebuild, caughtUp, inLane);
+      // The group delivers nothing while the lane is ours: what it has delivered was visible before this, and is
+      // taken along once a batch that is read after this reaches as far.
+      const { position } = await endOfLog(pool);
+      await catchUp(
+        rebuild,
+        nearEnd,
+        inLane,
+        ({ next }) => next.frozen === null && next.position >= position,
+      );
       report('swapping');
       await rebuild.swap({ ...inLane, fence: lane });
     } finally {

@@ -1,0 +1,56 @@
+// The group `search` as a worker runs it, turned by hand: the real relay, its real leases and cursor.
+
+import { createLogger } from '@pulsebox/loop';
+import { createWaker, relay } from '@pulsebox/outbox';
+import type { Handler } from '@pulsebox/outbox';
+import type { Pool } from 'pg';
+
+export interface RunningRelay {
+  /** What its ticks threw. */
+  readonly errors: unknown[];
+  stop(): Promise<void>;
+}
+
+export function runRelay(pool: Pool, handler: Handler): RunningRelay {
+  const log = createLogger({ worker: 'test', destination: { write: () => undefined } });
+  const waker = createWaker({ connection: undefined, channel: 'outbox_event', log });
+  const loop = relay({
+    pool,
+    group: 'search',
+    handler,
+    holder: 'relay',
+    waker,
+    batchSize: 50,
+    pollMs: 20,
+    leaseTtlMs: 600,
+  });
+  const stopping = new AbortController();
+  const errors: unknown[] = [];
+  const context = {
+    signal: new AbortController().signal,
+    stopping: stopping.signal,
+    progress: () => undefined,
+    log,
+  };
+
+  async function turn(): Promise<void> {
+    while (!stopping.signal.aborted) {
+      const result = await loop.tick(context).catch((error: unknown) => {
+        errors.push(error);
+        return { events: 0, nextInMs: 20 };
+      });
+      await waker.rest(result?.nextInMs ?? 20, stopping.signal);
+    }
+  }
+
+  const turning = turn();
+  return {
+    errors,
+    async stop(): Promise<void> {
+      stopping.abort();
+      await turning;
+      await loop.stop?.();
+      await waker.close();
+    },
+  };
+}
