@@ -17,7 +17,8 @@ export const END_OF_LOG = `
  * Where the log ends now: `readBatch` from this cursor yields every event that commits after this call, and none that
  * was committed before it.
  *
- * @param db a connection outside a transaction, or in one at READ COMMITTED
+ * @param db a pool, or a connection outside a transaction: the xid that a transaction has already is below those of
+ * transactions that were open when the snapshot was taken, and no ceiling
  */
 export async function endOfLog(db: Queryable): Promise<Cursor> {
   const { rows } = await db.query<Omit<Cursor, 'frozen'>>(END_OF_LOG);

@@ -144,7 +144,8 @@ type Row = readonly [
 /**
  * Reads at most `limit` late and `limit` new events after the cursor.
  *
- * @param db any connection; nothing here needs a session, so a pooler in transaction mode will do
+ * @param db a pool, or a connection outside a transaction: the xid that a transaction has already would be no ceiling.
+ * Nothing here needs a session, so a pooler in transaction mode will do.
  */
 export async function readBatch(db: Queryable, cursor: Cursor, limit: number): Promise<ReadBatch> {
   return cursor.frozen === null

@@ -23,6 +23,8 @@ export interface RunningRelay {
   readonly errors: unknown[];
   /** How many ticks have ended. */
   ticks(): number;
+  /** How long the rest under way may last at most; 0 while a tick runs. */
+  restingMs(): number;
   /** Ends the turns, then calls the loop's stop. Idempotent. */
   stop(): Promise<void>;
 }
@@ -47,6 +49,7 @@ export function runRelay(options: RunOptions): RunningRelay {
   const handled: string[][] = [];
   const errors: unknown[] = [];
   let ticks = 0;
+  let resting = 0;
   const loop = relay({
     holder: `test/${randomUUID()}`,
     pollMs: 20,
@@ -77,7 +80,9 @@ export function runRelay(options: RunOptions): RunningRelay {
         errors.push(error);
       }
       ticks += 1;
+      resting = restMs;
       if (restMs > 0) await loop.rest?.(restMs, stopping.signal);
+      resting = 0;
       await new Promise((resolve) => setImmediate(resolve));
     }
   }
@@ -90,6 +95,7 @@ export function runRelay(options: RunOptions): RunningRelay {
     handled,
     errors,
     ticks: () => ticks,
+    restingMs: () => resting,
     async stop(): Promise<void> {
       stopping.abort();
       await running;
