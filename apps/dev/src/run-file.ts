@@ -23,7 +23,7 @@ export async function readRunFile(): Promise<{ readonly run: RunFile; readonly a
   const text = await readFile(checkout.runFile, 'utf8').catch(() => undefined);
   if (text === undefined) return undefined;
   const run = JSON.parse(text) as RunFile;
-  return { run, alive: isAlive(run.supervisorPid, 'start.js') };
+  return { run, alive: isAlive(run.supervisorPid, 'start.') };
 }
 
 export async function writeRunFile(run: RunFile): Promise<void> {

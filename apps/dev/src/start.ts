@@ -91,7 +91,7 @@ async function clearLeftovers(): Promise<void> {
     );
   }
   for (const worker of found.run.workers) {
-    await stopProcess(worker.pid, 'dist/index.js', 'SIGTERM', 10_000);
+    await stopProcess(worker.pid, 'apps/', 'SIGTERM', 10_000);
   }
   await removeRunFile();
 }

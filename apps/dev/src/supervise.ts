@@ -19,7 +19,7 @@ export function superviseWorker(
   app: WorkerApp,
   environment: Readonly<Record<string, string | undefined>>,
 ): SupervisedWorker {
-  const child = spawn(process.execPath, [app.entry, '--loop'], {
+  const child = spawn(process.execPath, [...process.execArgv, app.entry, '--loop'], {
     cwd: checkout.root,
     env: { ...environment, LOG_FORMAT: 'json' },
     stdio: ['ignore', 'pipe', 'pipe'],

@@ -17,3 +17,5 @@ export type { TcpProxy } from './tcp-proxy.ts';
 export { tcpProxy } from './tcp-proxy.ts';
 export type { TemporaryServer } from './temporary-server.ts';
 export { startTemporaryServer } from './temporary-server.ts';
+export type { Program, ProgramOptions } from './program.ts';
+export { runProgram } from './program.ts';

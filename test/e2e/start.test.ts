@@ -1,0 +1,111 @@
+// `npm start` from outside, with a state folder and ports of its own.
+
+import { spawnSync } from 'node:child_process';
+import { mkdtemp, readFile, rm, chmod } from 'node:fs/promises';
+import { createServer } from 'node:http';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { eventually, freePort, runProgram } from '@pulsebox/test-support';
+import type { Program } from '@pulsebox/test-support';
+import { afterEach, beforeEach, expect, test } from 'vitest';
+
+const ENTRY = 'apps/dev/src/start.ts';
+
+interface RunFile {
+  readonly supervisorPid: number;
+  readonly databaseUrl: string;
+  readonly workers: readonly { readonly pid: number; readonly healthUrl: string }[];
+}
+
+let state: string;
+let port: number;
+
+beforeEach(async () => {
+  state = await mkdtemp(join(tmpdir(), 'pulsebox-start-'));
+  await chmod(state, 0o755);
+  port = await freePort();
+});
+
+afterEach(async () => {
+  // Whatever a failed test left: the next start clears leftovers, here there is none.
+  const run = await readRunFile().catch(() => undefined);
+  for (const worker of run?.workers ?? []) spawnSync('kill', ['-9', String(worker.pid)]);
+  const postmaster = Number.parseInt(
+    await readFile(join(state, 'postgres', 'postmaster.pid'), 'utf8').catch(() => ''),
+    10,
+  );
+  if (postmaster > 0) spawnSync('kill', ['-QUIT', String(postmaster)]);
+  await eventually(async () => {
+    await rm(state, { recursive: true, force: true });
+    return true;
+  });
+});
+
+function start(args: { readonly waitFor?: string } = {}): Promise<Program> {
+  const program = runProgram(ENTRY, { env: { PULSEBOX_STATE: state, WORKER_HEALTH_PORT: String(port) } });
+  return program.says(args.waitFor ?? 'Ctrl-C stops it').then(() => program);
+}
+
+async function readRunFile(): Promise<RunFile> {
+  return JSON.parse(await readFile(join(state, 'run.json'), 'utf8')) as RunFile;
+}
+
+test('brings a database, a healthy worker and hints, finds its data again, and stops everything', async () => {
+  const first = await start();
+  expect(first.output()).toContain('made a new database');
+  expect(first.output()).toContain(`http://127.0.0.1:${port}/health`);
+  expect((await fetch(`http://127.0.0.1:${port}/health`)).status).toBe(200);
+  const run = await readRunFile();
+  const demo = runProgram('apps/dev/src/demo.ts', {
+    args: ['--rows', '500'],
+    env: { PULSEBOX_STATE: state },
+  });
+  expect(await demo.exited, demo.output()).toMatchObject({ code: 0 });
+  expect(demo.output()).toContain('(as it should be)');
+
+  first.kill('SIGINT');
+  expect(await first.exited).toEqual({ code: 0, signal: null });
+  expect(first.output()).toMatch(/"?stopped[\s\S]*the database is stopped; its data is kept\s*$/);
+  expect(isRunning(run.workers[0]?.pid)).toBe(false);
+
+  const second = await start();
+  expect(second.output()).toContain('found the database');
+  second.kill('SIGTERM');
+  expect(await second.exited).toMatchObject({ code: 0 });
+});
+
+test('clears away what a killed start left running', async () => {
+  const killed = await start();
+  const left = await readRunFile();
+  killed.kill('SIGKILL');
+  await killed.exited;
+  expect(isRunning(left.workers[0]?.pid)).toBe(true);
+
+  const next = await start();
+  expect(next.output()).toContain('stopping a database that an earlier run left behind');
+  expect(isRunning(left.workers[0]?.pid)).toBe(false);
+  const second = await start({ waitFor: 'it runs already' });
+  expect(await second.exited).toMatchObject({ code: 1 });
+  next.kill('SIGINT');
+  expect(await next.exited).toMatchObject({ code: 0 });
+});
+
+test('names a port that is in use, and what to do', async () => {
+  const other = createServer().listen(port);
+  try {
+    const program = await start({ waitFor: `port ${port}` });
+    expect(await program.exited).toMatchObject({ code: 1 });
+    expect(program.output()).toContain(`WORKER_HEALTH_PORT=${port + 100} npm start`);
+  } finally {
+    other.close();
+  }
+});
+
+function isRunning(pid: number | undefined): boolean {
+  if (pid === undefined) return false;
+  return (
+    spawnSync('ps', ['-o', 'stat=', '-p', String(pid)], { encoding: 'utf8' })
+      .stdout.trim()
+      .replace(/^Z.*/, '') !== ''
+  );
+}
