@@ -17,7 +17,7 @@ const SEED = 20_260_101;
 
 describe('under torture', () => {
   test('everything is delivered, in order, and again only where a worker died', async () => {
-    const report = await tortured({ ...loadFor(undefined), durationMs: 7_000 });
+    const report = await tortured({ ...loadFor(undefined), batchSize: 200, durationMs: 7_000 });
 
     // The report itself, so that a failure shows the offenders.
     expect(renderReport(report)).toContain('PASSED');

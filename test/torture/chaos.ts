@@ -5,6 +5,7 @@ import { end, terminate } from './fleet.ts';
 import type { Fleet, Member } from './fleet.ts';
 import type { Pause } from './pause.ts';
 import type { Mishap } from './plan.ts';
+import type { Random } from './random.ts';
 import { LEASE } from './schema.ts';
 
 /** Result: the number of the worker that holds the lease. $1 the lease's name. Index: lease_pkey. 0 rows: nobody. */
@@ -15,6 +16,17 @@ const READER = `
 const MISHAP_BEGINS = `insert into torture.mishap (worker, kind) values ($1, $2) returning id`;
 
 const MISHAP_ENDS = `update torture.mishap set ended_at = clock_timestamp() where id = $1`;
+
+/** What writers call their connections. */
+export const WRITER = 'torture-writer';
+
+/** 0 rows: nobody writes at present. $1 their name, $2 a number that chooses one. Writers that do nothing are spared. */
+const CUT_ONE = `
+  select pg_terminate_backend(pid) from (
+    select pid, row_number() over (order by pid) as n, count(*) over () as writers from pg_stat_activity
+    where application_name = $1 and datname = current_database() and xact_start is not null
+  ) writing
+  where n = 1 + $2::integer % writers`;
 
 /** Resolves when the plan is over or `pause` was cut short, and every frozen worker has been woken. */
 export async function chaos(
@@ -33,6 +45,13 @@ export async function chaos(
     underWay.push(befall(db, fleet, { mishap, member, pause }));
   }
   await Promise.all(underWay);
+}
+
+/** Cuts the connection of a writer in the midst of its transaction, now and then, until the run is over. */
+export async function cutWriters(db: Queryable, pause: Pause, random: Random): Promise<void> {
+  while (await pause(random.integer(300, 2_000))) {
+    await db.query(CUT_ONE, [WRITER, random.integer(0, 1_000)]);
+  }
 }
 
 async function victimOf(db: Queryable, fleet: Fleet, mishap: Mishap): Promise<Member | undefined> {

@@ -102,9 +102,10 @@ function whereIs(server: Server | undefined): string {
 function exitCode({ options, checks, caughtUp, passed }: Report): number {
   if (options.mutant === undefined) return passed ? 0 : 1;
   const { about, caughtAs } = mutants[options.mutant];
-  const caught = caughtUp && checks.some((check) => check.name === caughtAs && check.count > 0);
+  const failed = checks.filter(({ count }) => count > 0).map(({ name }) => name);
+  const caught = caughtUp && failed.some((name) => caughtAs.includes(name));
   console.log(
-    `\nthe mutant ${options.mutant} (${about}) was ${caught ? `caught: ${caughtAs}` : 'NOT caught'}`,
+    `\nthe mutant ${options.mutant} (${about}) was ${caught ? `caught: ${failed.join(', ')}` : 'NOT caught'}`,
   );
   return 1;
 }

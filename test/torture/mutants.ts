@@ -2,6 +2,7 @@
 // product has no hook for them. A text that is not found is an error, so that a refactoring cannot disarm them unseen.
 
 import type { BehaviourName } from './behaviours.ts';
+import type { CheckName } from './checker.ts';
 
 export const mutantNames = ['no-range', 'xid-order', 'store-first'] as const;
 
@@ -9,8 +10,8 @@ export type MutantName = (typeof mutantNames)[number];
 
 export interface Mutant {
   readonly about: string;
-  /** The check that must fail. */
-  readonly caughtAs: 'lost' | 'inverted';
+  /** The checks that can fail because of it; one of them must. */
+  readonly caughtAs: readonly CheckName[];
   /**
    * What writers do most of the time, and how many of them, so that the fault shows within a second or two.
    * `deaths`: nothing special is written, but workers must die.
@@ -24,7 +25,7 @@ export interface Mutant {
 export const mutants: Readonly<Record<MutantName, Mutant>> = {
   'no-range': {
     about: 'late events are sought in the list of open transactions only, not from its xmax on',
-    caughtAs: 'lost',
+    caughtAs: ['lost'],
     // One alone: whatever else is completed in between takes the open transaction below the next xmax.
     provokedBy: { behaviour: 'overtaken above xmax', writers: 1 },
     module: '/packages/outbox/src/read-batch.ts',
@@ -47,7 +48,7 @@ export const mutants: Readonly<Record<MutantName, Mutant>> = {
   // The events of a batch are the same, and so is the cursor after it: only their order within the batch is another.
   'xid-order': {
     about: 'the events of a batch are delivered in the order of their transactions',
-    caughtAs: 'inverted',
+    caughtAs: ['inverted'],
     provokedBy: { behaviour: 'xid early, emit late', writers: 12 },
     module: '/packages/outbox/src/read-batch.ts',
     edits: [
@@ -85,7 +86,8 @@ export const mutants: Readonly<Record<MutantName, Mutant>> = {
   },
   'store-first': {
     about: 'the cursor is stored before the handler has had the batch',
-    caughtAs: 'lost',
+    // A worker that dies leaves out its batch; one that was frozen delivers it after its successor's.
+    caughtAs: ['lost', 'inverted'],
     provokedBy: 'deaths',
     module: '/packages/outbox/src/relay.ts',
     edits: [

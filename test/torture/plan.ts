@@ -84,7 +84,8 @@ export function plan(options: TortureOptions): Plan {
 
 function planMishaps({ durationMs, leaseTtlMs }: TortureOptions, random: Random): Mishap[] {
   const mishaps: Mishap[] = [];
-  const [shortestGap, longestGap] = [leaseTtlMs * 0.3, leaseTtlMs * 1.1];
+  // A reader that dies is missed for a whole lease, and in that time nothing can be late: let them read in between.
+  const [shortestGap, longestGap] = [leaseTtlMs * 0.6, leaseTtlMs * 2.2];
   for (
     let atMs = shortestGap;
     atMs < durationMs;

@@ -14,6 +14,8 @@ export interface Tally {
   rolledBack: number;
   savepointsRolledBack: number;
   autocommitted: number;
+  /** Connections cut while they wrote: whether what was under way is committed, their writers never learn. */
+  cut: number;
 }
 
 export interface ProducerOptions {
@@ -33,12 +35,12 @@ const FAVOURED = 0.7;
 /** One writer. Resolves when the run is over and its last transaction has ended. */
 export async function write(options: ProducerOptions, random: Random): Promise<void> {
   while (await options.pause(random.integer(1, 2 * REST_MS - 1))) {
-    if (random.chance(AUTOCOMMITTED)) await autocommit(options, random);
-    else
-      await transact(options, random, {
-        behaviour: draw(options, random),
-        commits: !random.chance(ROLLED_BACK),
-      });
+    try {
+      await writeOnce(options, random);
+    } catch (error) {
+      if (!wasCut(error)) throw error;
+      options.tally.cut += 1;
+    }
   }
 }
 
@@ -49,12 +51,29 @@ export async function writeLarge(options: ProducerOptions, random: Random, event
 }
 
 /** An event after all others, in a transaction of its own. Returns its position. */
-export async function writeLast(options: ProducerOptions, random: Random): Promise<number> {
-  return await withClient(options.pool, async (client) => {
+export async function writeLast(pool: Pool, random: Random): Promise<number> {
+  return await withClient(pool, async (client) => {
     const position = await happenByItself({ client, random, behaviour: 'the last' }, null);
     if (position === undefined) throw new Error('the last event has no position');
     return position;
   });
+}
+
+async function writeOnce(options: ProducerOptions, random: Random): Promise<void> {
+  if (random.chance(AUTOCOMMITTED)) {
+    await autocommit(options, random);
+    return;
+  }
+  const behaviour = draw(options, random);
+  await transact(options, random, { behaviour, commits: !random.chance(ROLLED_BACK) });
+}
+
+/** By the server's word (admin_shutdown), or because the socket was closed before the answer came. */
+function wasCut(error: unknown): boolean {
+  if (!(error instanceof Error)) return false;
+  return (
+    ('code' in error && error.code === '57P01') || /connection terminated|not queryable/i.test(error.message)
+  );
 }
 
 async function autocommit({ pool, tally }: ProducerOptions, random: Random): Promise<void> {
@@ -70,6 +89,13 @@ async function transact(
 ): Promise<void> {
   const { pool, pause, tally } = options;
   await withClient(pool, async (client) => {
+    let ended = false;
+    const end = async (by: 'commit' | 'rollback'): Promise<void> => {
+      ended = true;
+      await client.query(by);
+      if (by === 'commit') tally.committed += 1;
+      else tally.rolledBack += 1;
+    };
     const turn: Turn = {
       client,
       random,
@@ -78,6 +104,7 @@ async function transact(
       savepointRolledBack: () => {
         tally.savepointsRolledBack += 1;
       },
+      commitNow: () => end('commit'),
       alongside: async (work) => {
         const inner = { ...behaviour, work };
         await transact(options, random, { behaviour: inner, commits: !random.chance(ROLLED_BACK) });
@@ -85,23 +112,28 @@ async function transact(
     };
     await client.query('begin');
     await behaviour.work(turn);
-    await client.query(commits ? 'commit' : 'rollback');
-    if (commits) tally.committed += 1;
-    else tally.rolledBack += 1;
+    if (!ended) await end(commits ? 'commit' : 'rollback');
   });
 }
 
-/** A writer that fails fails the run; its connection is not used again. */
+/** A client that had an error is not used again. */
 async function withClient<T>(pool: Pool, work: (client: PoolClient) => Promise<T>): Promise<T> {
   const client = await pool.connect();
+  // Without a listener, a connection that is cut while it does nothing would end this process.
+  client.on('error', ignore);
   try {
     const result = await work(client);
+    client.off('error', ignore);
     client.release();
     return result;
   } catch (error) {
     client.release(true);
     throw error;
   }
+}
+
+function ignore(): void {
+  // The next statement on that connection reports the same.
 }
 
 const TOTAL_WEIGHT = behaviours.reduce((total, { weight }) => total + weight, 0);

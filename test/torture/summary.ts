@@ -63,7 +63,7 @@ const n = (value: number): string => figure.format(value);
 export function renderReport({ options, tally, figures, checks, crashes, caughtUp, passed }: Report): string {
   const lines = [
     `written     ${n(figures.events)} events, ${n(figures.largest)} of them in one transaction`,
-    `            ${n(tally.committed)} transactions committed, ${n(tally.rolledBack)} rolled back, ${n(tally.autocommitted)} autocommits, ${n(tally.savepointsRolledBack)} savepoints rolled back`,
+    `            ${n(tally.committed)} transactions committed, ${n(tally.rolledBack)} rolled back, ${n(tally.autocommitted)} autocommits, ${n(tally.savepointsRolledBack)} savepoints rolled back, ${n(tally.cut)} cut off`,
     `mishaps     ${n(figures.kills)} kills, ${n(figures.freezes)} freezes past the lease, ${n(figures.blinks)} blinks within it, ${n(figures.restarts)} restarts`,
     `            the lease changed hands ${n(figures.ranOut)} times by its deadline, ${n(figures.givenBack)} times by being given back`,
     `delivered   ${n(figures.deliveries)} in ${n(figures.batches)} batches, ${n(figures.late)} late, ${n(figures.redelivered)} again`,
