@@ -12,10 +12,11 @@ import type { ScenarioReport } from './harness/scenario.ts';
 import { bloat } from './scenarios/bloat.ts';
 import { drain } from './scenarios/drain.ts';
 import { emit } from './scenarios/emit.ts';
+import { indexing } from './scenarios/indexing.ts';
 import { latency } from './scenarios/latency.ts';
 import { memory } from './scenarios/memory.ts';
 
-const scenarios = [drain, latency, emit, bloat, memory];
+const scenarios = [drain, latency, emit, bloat, memory, indexing];
 
 const QUICK_SCALE = 0.1;
 
@@ -44,7 +45,11 @@ async function bench(options: BenchOptions): Promise<RunReport> {
     await server.stop();
   }
   return {
-    machine: { ...machine, postgres: server.version, redis: redis?.version ?? 'not found, BullMQ on Redis skipped' },
+    machine: {
+      ...machine,
+      postgres: server.version,
+      redis: redis?.version ?? 'not found, BullMQ on Redis skipped',
+    },
     quick: options.quick,
     repeat: options.repeat,
     settings: serverSettings,
@@ -54,7 +59,10 @@ async function bench(options: BenchOptions): Promise<RunReport> {
 
 let options: BenchOptions | undefined;
 try {
-  options = parseOptions(process.argv.slice(2), scenarios.map(({ name }) => name));
+  options = parseOptions(
+    process.argv.slice(2),
+    scenarios.map(({ name }) => name),
+  );
 } catch (error) {
   process.stderr.write(`bench: ${error instanceof Error ? error.message : String(error)}\n`);
   process.exitCode = 2;
@@ -64,5 +72,6 @@ if (options?.help === true) {
 } else if (options !== undefined) {
   const report = await bench(options);
   process.stdout.write(`${renderReport(report)}\n`);
-  if (options.jsonFile !== undefined) await writeFile(options.jsonFile, `${JSON.stringify(report, undefined, 2)}\n`);
+  if (options.jsonFile !== undefined)
+    await writeFile(options.jsonFile, `${JSON.stringify(report, undefined, 2)}\n`);
 }

@@ -19,11 +19,19 @@ export interface BullmqStore<Connection> {
 const keepNothing = { removeOnComplete: true, removeOnFail: true };
 
 export async function fillBullmq(store: BullmqStore<unknown>, events: number): Promise<void> {
-  const queue = new Queue(QUEUE, { connection: store.connection as ConnectionOptions }, store.backend as undefined);
+  const queue = new Queue(
+    QUEUE,
+    { connection: store.connection as ConnectionOptions },
+    store.backend as undefined,
+  );
   for (let first = 0; first < events; first += 1_000) {
     const size = Math.min(1_000, events - first);
     await queue.addBulk(
-      Array.from({ length: size }, (_, n) => ({ name: 'bench', data: payload(first + n), opts: keepNothing })),
+      Array.from({ length: size }, (_, n) => ({
+        name: 'bench',
+        data: payload(first + n),
+        opts: keepNothing,
+      })),
     );
   }
   await queue.close();
@@ -35,7 +43,12 @@ export async function drainBullmq(store: BullmqStore<unknown>, events: number, c
   const worker = new Worker(
     QUEUE,
     async () => undefined,
-    { connection: store.connection as ConnectionOptions, concurrency: CONCURRENCY, autorun: false, ...keepNothing } as never,
+    {
+      connection: store.connection as ConnectionOptions,
+      concurrency: CONCURRENCY,
+      autorun: false,
+      ...keepNothing,
+    } as never,
     store.backend as undefined,
   );
   worker.on('error', (error) => done.reject(error));

@@ -21,5 +21,8 @@ export const contestant: Contestant = {
 };
 
 function store(url: string): BullmqStore<unknown> {
-  return { connection: { connectionString: url, max: 10, migrate: true }, backend: createPostgresBackend as never };
+  return {
+    connection: { connectionString: url, max: 10, migrate: true },
+    backend: createPostgresBackend as never,
+  };
 }

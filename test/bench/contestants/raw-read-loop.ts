@@ -10,14 +10,19 @@ const READ = `
   select seq, topic, key, payload, headers, date_part('epoch', created_at)
   from outbox.event where seq > $1 order by seq limit 1000`;
 
+/** What PostgreSQL calls these types, the same on every server. */
+const INT8: number = pg.types.builtins.INT8;
+const FLOAT8: number = pg.types.builtins.FLOAT8;
+const JSONB: number = pg.types.builtins.JSONB;
+
 /** The same decoding as the relay's: numbers, JSON, a Date. The driver's own would cost more than the reading. */
 const types: CustomTypesConfig = {
   getTypeParser(oid: number): (text: string) => unknown {
     switch (oid) {
-      case pg.types.builtins.INT8:
-      case pg.types.builtins.FLOAT8:
+      case INT8:
+      case FLOAT8:
         return Number;
-      case pg.types.builtins.JSONB:
+      case JSONB:
         return (text) => (text === '{}' ? NO_HEADERS : JSON.parse(text));
       default:
         return String;
@@ -27,7 +32,14 @@ const types: CustomTypesConfig = {
 
 const NO_HEADERS = Object.freeze({});
 
-type Row = [seq: number, topic: string, key: string | null, payload: unknown, headers: object, createdAt: number];
+type Row = [
+  seq: number,
+  topic: string,
+  key: string | null,
+  payload: unknown,
+  headers: object,
+  createdAt: number,
+];
 
 export const contestant: Contestant = {
   name: 'raw-read-loop',
@@ -59,6 +71,17 @@ export const contestant: Contestant = {
   },
 };
 
-function toEvent([position, topic, key, payload, headers, createdAt]: Row): { readonly position: number } & object {
+interface DecodedEvent {
+  readonly position: number;
+  readonly topic: string;
+  readonly key: string | null;
+  readonly payload: unknown;
+  readonly headers: object;
+  readonly createdAt: Date;
+}
+
+function toEvent([position, topic, key, payload, headers, createdAt]: Row): DecodedEvent {
+  readonly position: number;
+} & object {
   return { position, topic, key, payload, headers, createdAt: new Date(createdAt * 1_000) };
 }

@@ -1,10 +1,6 @@
 // The one PostgreSQL of a run, fresh, durable, and the same for everybody; and databases in it.
 
-import { mkdtemp, rm } from 'node:fs/promises';
-import { tmpdir } from 'node:os';
-import { join } from 'node:path';
-import { startEmbeddedServer } from '@pulsebox/postgres';
-import { freePort } from '@pulsebox/test-support';
+import { startTemporaryServer } from '@pulsebox/test-support';
 import pg from 'pg';
 
 export interface BenchServer {
@@ -31,13 +27,8 @@ export const serverSettings: Readonly<Record<string, string>> = {
 };
 
 export async function startBenchServer(): Promise<BenchServer> {
-  const folder = await mkdtemp(join(tmpdir(), 'pulsebox-bench-'));
-  const server = await startEmbeddedServer({
-    dataDirectory: join(folder, 'data'),
-    port: await freePort(),
-    password: 'bench',
-    settings: serverSettings,
-  });
+  // Kept by a process of its own: whatever ends the bench, neither server nor data are left behind.
+  const server = await startTemporaryServer(serverSettings);
   const version = await query<{ server_version: string }>(server.url, 'show server_version');
   return {
     pid: server.pid,
@@ -54,17 +45,16 @@ export async function startBenchServer(): Promise<BenchServer> {
       await query(url, 'vacuum analyze');
       await query(url, 'checkpoint');
     },
-    async stop(): Promise<void> {
-      await server.stop();
-      // Run by root, the data is elsewhere than asked for.
-      await rm(server.dataDirectory, { recursive: true, force: true });
-      await rm(folder, { recursive: true, force: true });
-    },
+    stop: () => server.stop(),
   };
 }
 
 /** One statement on a connection of its own. */
-export async function query<Row extends pg.QueryResultRow>(url: string, text: string, values: unknown[] = []): Promise<Row[]> {
+export async function query<Row extends pg.QueryResultRow>(
+  url: string,
+  text: string,
+  values: unknown[] = [],
+): Promise<Row[]> {
   const client = new pg.Client({ connectionString: url });
   await client.connect();
   try {

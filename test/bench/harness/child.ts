@@ -20,7 +20,9 @@ export interface Finished<Output> {
 /** @param job the name of a file in test/bench/jobs */
 export function startJob<Output>(job: string, input: unknown): Child<Output> {
   // Node's own flags are passed on, so that --conditions=source or --cpu-prof reach the contestants too.
-  const child = fork(fileURLToPath(new URL('./child-main.ts', import.meta.url)), { execArgv: process.execArgv });
+  const child = fork(fileURLToPath(new URL('./child-main.ts', import.meta.url)), {
+    execArgv: process.execArgv,
+  });
   const ready = Promise.withResolvers<void>();
   const finished = Promise.withResolvers<Finished<Output>>();
   // Both reject when the process dies; whoever awaits only one of them must not be killed by the other.

@@ -41,11 +41,11 @@ export interface Drain {
 
 export interface Clock {
   /** Everything is connected; the first look for work comes now. */
-  start(): void;
+  readonly start: () => void;
   /** Called with the number of events acknowledged so far, as often as is convenient. */
-  progress(events: number): void;
+  readonly progress: (events: number) => void;
   /** The last event is acknowledged. */
-  stop(): void;
+  readonly stop: () => void;
 }
 
 export interface LatencyLane {

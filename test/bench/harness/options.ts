@@ -26,10 +26,12 @@ export function parseOptions(argv: readonly string[], scenarioNames: readonly st
   });
   const only = (values.only ?? []).flatMap((names) => names.split(','));
   for (const name of only) {
-    if (!scenarioNames.includes(name)) throw new Error(`expected --only to name one of ${scenarioNames.join(', ')}, got "${name}"`);
+    if (!scenarioNames.includes(name))
+      throw new Error(`expected --only to name one of ${scenarioNames.join(', ')}, got "${name}"`);
   }
   const repeat = values.repeat === undefined ? (values.quick ? 1 : DEFAULT_REPEAT) : Number(values.repeat);
-  if (!Number.isInteger(repeat) || repeat < 1) throw new Error(`expected --repeat to be a whole number from 1 up, got "${values.repeat}"`);
+  if (!Number.isInteger(repeat) || repeat < 1)
+    throw new Error(`expected --repeat to be a whole number from 1 up, got "${values.repeat}"`);
   return { only, quick: values.quick, jsonFile: values.json, repeat, help: values.help };
 }
 

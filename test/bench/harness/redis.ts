@@ -12,9 +12,13 @@ export interface RedisServer {
 /** Undefined when there is no redis-server on the PATH. */
 export async function startRedis(): Promise<RedisServer | undefined> {
   const port = await freePort();
-  const server = spawn('redis-server', ['--port', String(port), '--bind', '127.0.0.1', '--save', '', '--appendonly', 'no'], {
-    stdio: ['ignore', 'pipe', 'ignore'],
-  });
+  const server = spawn(
+    'redis-server',
+    ['--port', String(port), '--bind', '127.0.0.1', '--save', '', '--appendonly', 'no'],
+    {
+      stdio: ['ignore', 'pipe', 'ignore'],
+    },
+  );
   const exited = new Promise<void>((resolve) => server.once('close', () => resolve()));
   let output = '';
   const ready = await new Promise<boolean>((resolve) => {

@@ -3,7 +3,9 @@
 import type { Table } from './scenario.ts';
 
 export function renderTable({ head, rows }: Table): string {
-  const widths = head.map((title, column) => Math.max(...[title, ...rows.map((row) => row[column] ?? '')].map(width)));
+  const widths = head.map((title, column) =>
+    Math.max(...[title, ...rows.map((row) => row[column] ?? '')].map(width)),
+  );
   const line = (cells: readonly string[]): string =>
     `| ${widths.map((wide, column) => pad(cells[column] ?? '', wide, column)).join(' | ')} |`;
   const rule = `|${widths.map((wide, column) => (column === 0 ? `:${'-'.repeat(wide + 1)}` : `${'-'.repeat(wide + 1)}:`)).join('|')}|`;
@@ -16,5 +18,6 @@ function pad(text: string, wide: number, column: number): string {
 }
 
 function width(text: string): number {
-  return [...text].length;
+  // Nothing here is wider than its code points: letters, digits, ×, →.
+  return Array.from(text).length;
 }

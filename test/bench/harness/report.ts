@@ -27,7 +27,9 @@ export function renderReport(report: RunReport): string {
     ].join('\n'),
     renderTable({
       head: ['goal', 'measured', ''],
-      rows: reports.flatMap(({ goals }) => goals.map(({ text, measured, met }) => [text, measured, met ? 'met' : 'MISSED'])),
+      rows: reports.flatMap(({ goals }) =>
+        goals.map(({ text, measured, met }) => [text, measured, met ? 'met' : 'MISSED']),
+      ),
     }),
     ...reports.map(renderScenario),
   ].join('\n\n');

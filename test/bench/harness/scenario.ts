@@ -10,7 +10,7 @@ export interface ScenarioContext {
   readonly scale: number;
   readonly repeat: number;
   /** Says what is being done, for whoever watches. */
-  progress(line: string): void;
+  readonly progress: (line: string) => void;
 }
 
 export interface Scenario {

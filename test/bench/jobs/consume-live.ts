@@ -12,7 +12,10 @@ export interface ConsumeLiveInput {
 /** By id: milliseconds since 1970, with fractions. Ids that never came have no entry. */
 export type Times = readonly (readonly [id: number, atMs: number])[];
 
-export default async function consumeLive({ contestant: name, where }: ConsumeLiveInput, channel: Channel): Promise<Times> {
+export default async function consumeLive(
+  { contestant: name, where }: ConsumeLiveInput,
+  channel: Channel,
+): Promise<Times> {
   const { latency } = await contestantOf(name);
   if (latency === undefined) throw new Error(`${name} has no latency to measure`);
   const times: [number, number][] = [];

@@ -19,7 +19,11 @@ export interface ConsumeOutput {
 
 const SAMPLES = 20;
 
-export default async function consume({ contestant: name, where, events }: ConsumeInput): Promise<ConsumeOutput> {
+export default async function consume({
+  contestant: name,
+  where,
+  events,
+}: ConsumeInput): Promise<ConsumeOutput> {
   const { drain } = await contestantOf(name);
   if (drain === undefined) throw new Error(`${name} does not drain`);
   const rssMiB: number[] = [];

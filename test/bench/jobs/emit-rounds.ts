@@ -36,8 +36,17 @@ const withBareInsert: AddEvent = async (client, id) => {
   await client.query(BARE_INSERT, ['account.changed', `account:${id}`, JSON.stringify(payload(id)), '{}']);
 };
 
-export default async function emitRounds({ url, connections, rounds, roundMs }: EmitRoundsInput): Promise<readonly EmitRound[]> {
-  const pool = createPool({ connection: { connectionString: url }, max: connections, onIdleError: console.error });
+export default async function emitRounds({
+  url,
+  connections,
+  rounds,
+  roundMs,
+}: EmitRoundsInput): Promise<readonly EmitRound[]> {
+  const pool = createPool({
+    connection: { connectionString: url },
+    max: connections,
+    onIdleError: console.error,
+  });
 
   /** Transactions a second with `connections` of them under way at all times. */
   async function turn(add: AddEvent): Promise<number> {

@@ -7,7 +7,12 @@ import type { Client } from 'pg';
 import { acquireLease, renewLease } from '@pulsebox/postgres';
 import { laneLeaseName, registerGroup } from '@pulsebox/outbox';
 // The statements themselves, not copies of them; a package's index offers what applications need.
-import { LOAD_CURSOR, loadCursor, pruneCursors, storeCursor } from '../../../packages/outbox/src/store-cursor.ts';
+import {
+  LOAD_CURSOR,
+  loadCursor,
+  pruneCursors,
+  storeCursor,
+} from '../../../packages/outbox/src/store-cursor.ts';
 
 export interface HeldSnapshotInput {
   readonly url: string;
@@ -51,7 +56,9 @@ export default async function heldSnapshot({ url, stores }: HeldSnapshotInput): 
   // A report that takes its time.
   await holder.query('begin isolation level repeatable read');
   await holder.query('select count(*) from outbox.event');
-  const pulsebox = await grow(stores, await leasedStore(reader), () => load(reader, LOAD_CURSOR, [lane.group, lane.lane]));
+  const pulsebox = await grow(stores, await leasedStore(reader), () =>
+    load(reader, LOAD_CURSOR, [lane.group, lane.lane]),
+  );
   const naive = await grow(stores, naiveStore(reader), () => load(reader, LOAD_NAIVE_CURSOR, [lane.group]));
   await holder.query('commit');
   await Promise.all([reader.end(), holder.end()]);
@@ -109,16 +116,27 @@ interface Plan {
 }
 
 /** Looked at several times: the first look may mark index entries, and pays for what others left in the caches. */
-async function load(client: Client, text: string, values: readonly unknown[]): Promise<Omit<CursorCost, 'storeMs'>> {
+async function load(
+  client: Client,
+  text: string,
+  values: readonly unknown[],
+): Promise<Omit<CursorCost, 'storeMs'>> {
   let best: Plan | undefined;
   for (let look = 0; look < 5; look += 1) {
-    const { rows } = await client.query<{ 'QUERY PLAN': readonly Plan[] }>(`explain (analyze, buffers, format json) ${text}`, [...values]);
+    const { rows } = await client.query<{ 'QUERY PLAN': readonly Plan[] }>(
+      `explain (analyze, buffers, format json) ${text}`,
+      [...values],
+    );
     const plan = rows[0]?.['QUERY PLAN'][0];
-    if (plan !== undefined && (best === undefined || plan['Execution Time'] < best['Execution Time'])) best = plan;
+    if (plan !== undefined && (best === undefined || plan['Execution Time'] < best['Execution Time']))
+      best = plan;
     await sleep(1);
   }
   if (best === undefined) throw new Error('no plan');
-  return { loadPages: best.Plan['Shared Hit Blocks'] + best.Plan['Shared Read Blocks'], loadMs: best['Execution Time'] };
+  return {
+    loadPages: best.Plan['Shared Hit Blocks'] + best.Plan['Shared Read Blocks'],
+    loadMs: best['Execution Time'],
+  };
 }
 
 async function connect(url: string): Promise<Client> {

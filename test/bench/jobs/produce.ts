@@ -18,10 +18,19 @@ const CONNECTIONS = 10;
 const UPDATE_ACCOUNT = 'update account set balance = balance + 1 where id = $1';
 
 /** When each COMMIT had returned. */
-export default async function produce({ contestant: name, url, eventsPerSecond, events }: ProduceInput): Promise<Times> {
+export default async function produce({
+  contestant: name,
+  url,
+  eventsPerSecond,
+  events,
+}: ProduceInput): Promise<Times> {
   const { latency } = await contestantOf(name);
   if (latency === undefined) throw new Error(`${name} has no latency to measure`);
-  const pool = createPool({ connection: { connectionString: url }, max: CONNECTIONS, onIdleError: console.error });
+  const pool = createPool({
+    connection: { connectionString: url },
+    max: CONNECTIONS,
+    onIdleError: console.error,
+  });
   await Promise.all(Array.from({ length: CONNECTIONS }, async () => pool.query('select pg_sleep(0.05)')));
 
   const times: [number, number][] = [];
@@ -36,7 +45,10 @@ export default async function produce({ contestant: name, url, eventsPerSecond, 
   const startedAtMs = performance.now();
   const sent: Promise<void>[] = [];
   while (sent.length < events) {
-    const due = Math.min(events, Math.floor(((performance.now() - startedAtMs) / 1_000) * eventsPerSecond) + 1);
+    const due = Math.min(
+      events,
+      Math.floor(((performance.now() - startedAtMs) / 1_000) * eventsPerSecond) + 1,
+    );
     while (sent.length < due) sent.push(one(sent.length));
     await sleep(Math.max(1, startedAtMs + (sent.length / eventsPerSecond) * 1_000 - performance.now()));
   }

@@ -39,8 +39,8 @@ export const bloat: Scenario = {
     const schema: LoadInput = { contestant: 'pulsebox', where, events: 0 };
     await runJob('load', schema);
     await keepAutovacuumOff(url);
-    const events_: LoadInput = { contestant: 'pulsebox', where, events };
-    await runJob('load', events_);
+    const backlog: LoadInput = { contestant: 'pulsebox', where, events };
+    await runJob('load', backlog);
     const drain: ConsumeInput = { contestant: 'pulsebox', where, events };
     await runJob('consume', drain);
     // Sessions report what they have counted when they end, and the last ones have just ended.

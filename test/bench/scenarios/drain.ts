@@ -70,7 +70,11 @@ async function prepareLog(context: ScenarioContext): Promise<string> {
   return where.url;
 }
 
-async function place({ server, redisUrl }: ScenarioContext, { name, needsRedis }: Contestant, run: string): Promise<Where | undefined> {
+async function place(
+  { server, redisUrl }: ScenarioContext,
+  { name, needsRedis }: Contestant,
+  run: string,
+): Promise<Where | undefined> {
   if (needsRedis !== true) return { url: await server.freshDatabase(`bench_${name}`), run };
   return redisUrl === undefined ? undefined : { url: redisUrl, run };
 }
@@ -98,9 +102,15 @@ async function consume(context: ScenarioContext, contestant: Contestant, where: 
     elapsedMs: output.elapsedMs,
     eventsPerSecond,
     workerCpuSeconds: output.cpuSeconds,
-    serverCpuSeconds: contestant.needsRedis === true || cpuBefore === undefined || cpuAfter === undefined ? undefined : cpuAfter - cpuBefore,
+    serverCpuSeconds:
+      contestant.needsRedis === true || cpuBefore === undefined || cpuAfter === undefined
+        ? undefined
+        : cpuAfter - cpuBefore,
     peakRssMiB: usage.peakRssMiB,
-    rowsRewrittenPerEvent: rewrittenBefore === undefined || rewrittenAfter === undefined ? undefined : (rewrittenAfter - rewrittenBefore) / events,
+    rowsRewrittenPerEvent:
+      rewrittenBefore === undefined || rewrittenAfter === undefined
+        ? undefined
+        : (rewrittenAfter - rewrittenBefore) / events,
   };
 }
 
@@ -119,40 +129,77 @@ function eventsFor({ scale }: ScenarioContext, { drain: lane }: Contestant): num
 }
 
 function report(context: ScenarioContext, runs: readonly Run[]): ScenarioReport {
-  const took = (contestant: Contestant): readonly Run[] => runs.filter((run) => run.contestant === contestant.name);
-  const speed = (contestant: Contestant): number => median(took(contestant).map((run) => run.eventsPerSecond));
+  const took = (contestant: Contestant): readonly Run[] =>
+    runs.filter((run) => run.contestant === contestant.name);
+  const speed = (contestant: Contestant): number =>
+    median(took(contestant).map((run) => run.eventsPerSecond));
   const present = [...readers, ...removers].filter((contestant) => took(contestant).length > 0);
-  const fastestPeer = present.filter(({ role }) => role === 'peer').toSorted((a, b) => speed(b) - speed(a))[0] ?? pgBoss;
+  const fastestPeer =
+    present.filter(({ role }) => role === 'peer').toSorted((a, b) => speed(b) - speed(a))[0] ?? pgBoss;
   const overPeer = speed(pulsebox) / speed(fastestPeer);
   // Look by look, each beside its neighbour: what slowed the machine down slowed both.
   const rawRuns = took(rawReadLoop);
-  const ofRaw = median(took(pulsebox).map((run, look) => run.eventsPerSecond / (rawRuns[look]?.eventsPerSecond ?? Number.NaN)));
+  const ofRaw = median(
+    took(pulsebox).map((run, look) => run.eventsPerSecond / (rawRuns[look]?.eventsPerSecond ?? Number.NaN)),
+  );
   return {
     title: `Drain: ${count(EVENTS * context.scale)} events, one worker process, a handler that does nothing`,
     goals: [
-      { text: `drain: at least ${PEERS_FACTOR} × the fastest peer (${fastestPeer.label})`, measured: ratio(overPeer), met: overPeer >= PEERS_FACTOR },
-      { text: `drain: at least ${OF_RAW * 100} % of the raw read loop`, measured: percent(ofRaw), met: ofRaw >= OF_RAW },
+      {
+        text: `drain: at least ${PEERS_FACTOR} × the fastest peer (${fastestPeer.label})`,
+        measured: ratio(overPeer),
+        met: overPeer >= PEERS_FACTOR,
+      },
+      {
+        text: `drain: at least ${OF_RAW * 100} % of the raw read loop`,
+        measured: percent(ofRaw),
+        met: ofRaw >= OF_RAW,
+      },
     ],
     tables: [
       {
-        head: ['contestant', 'Pulsebox is', 'events', 'worker CPU', 'server CPU', 'peak RSS', 'rows rewritten an event'],
+        head: [
+          'contestant',
+          'Pulsebox is',
+          'events',
+          'worker CPU',
+          'server CPU',
+          'peak RSS',
+          'rows rewritten an event',
+        ],
         rows: present.map((contestant) => [
           contestant.label,
-          contestant === pulsebox ? '-' : ratio(contestant === rawReadLoop ? ofRaw : speed(pulsebox) / speed(contestant)),
+          contestant === pulsebox
+            ? '-'
+            : ratio(contestant === rawReadLoop ? ofRaw : speed(pulsebox) / speed(contestant)),
           perSecond(speed(contestant)),
           cpuPerMillion(took(contestant), (run) => run.workerCpuSeconds),
           cpuPerMillion(took(contestant), (run) => run.serverCpuSeconds),
           mib(median(took(contestant).map((run) => run.peakRssMiB))),
-          median(took(contestant).map((run) => run.rowsRewrittenPerEvent ?? Number.NaN)).toFixed(2).replace('NaN', '-'),
+          median(took(contestant).map((run) => run.rowsRewrittenPerEvent ?? Number.NaN))
+            .toFixed(2)
+            .replace('NaN', '-'),
         ]),
       },
     ],
     notes: [
       'Medians; "Pulsebox is" tells how many times its throughput is that of the contestant. CPU is for a million events.',
-      ...present.map(({ label, setting, drain: lane }) => `- ${label}: ${setting}${lane?.fewer === undefined ? '' : `; with 1/${lane.fewer} of the events`}.`),
-      ...(context.redisUrl === undefined ? ['- BullMQ on Redis was skipped: no redis-server was found.'] : []),
+      ...present.map(
+        ({ label, setting, drain: lane }) =>
+          `- ${label}: ${setting}${lane?.fewer === undefined ? '' : `; with 1/${lane.fewer} of the events`}.`,
+      ),
+      ...(context.redisUrl === undefined
+        ? ['- BullMQ on Redis was skipped: no redis-server was found.']
+        : []),
     ],
-    data: { events: EVENTS * context.scale, overPeer, ofRaw, fastestPeer: fastestPeer.name, overSkipLocked: speed(pulsebox) / speed(skipLockedDelete), runs },
+    data: {
+      events: EVENTS * context.scale,
+      overPeer,
+      ofRaw,
+      fastestPeer: fastestPeer.name,
+      overSkipLocked: speed(pulsebox) / speed(skipLockedDelete),
+      runs,
+    },
   };
 }
 

@@ -36,7 +36,10 @@ export const emit: Scenario = {
       progress(`${connections} connection(s)`);
       const rounds = Math.max(FEWEST_ROUNDS, Math.round(ROUNDS * scale)) * repeat;
       const input: EmitRoundsInput = { url, connections, rounds, roundMs: ROUND_MS };
-      measured.push({ connections, rounds: (await runJob<readonly EmitRound[]>('emit-rounds', input)).output });
+      measured.push({
+        connections,
+        rounds: (await runJob<readonly EmitRound[]>('emit-rounds', input)).output,
+      });
     }
     return {
       title: 'Emit: update a row and add an event, in one transaction',

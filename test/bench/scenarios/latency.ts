@@ -59,7 +59,11 @@ export const latency: Scenario = {
   },
 };
 
-async function measure(context: ScenarioContext, { name }: Contestant, eventsPerSecond: number): Promise<Omit<Measured, 'repetition'>> {
+async function measure(
+  context: ScenarioContext,
+  { name }: Contestant,
+  eventsPerSecond: number,
+): Promise<Omit<Measured, 'repetition'>> {
   const where = { url: await context.server.freshDatabase(`bench_latency_${name}`), run: 'latency' };
   const schema: LoadInput = { contestant: name, where, events: 0 };
   await runJob('load', schema);
@@ -115,11 +119,18 @@ function report(context: ScenarioContext, measured: readonly Measured[]): Scenar
   };
   const ours = of(pulsebox, BUSY_PER_SECOND);
   // Whichever of its two settings does better here.
-  const theirs = Math.min(of(graphileWorker, BUSY_PER_SECOND).p99Ms, of(graphileWorkerDirect, BUSY_PER_SECOND).p99Ms);
+  const theirs = Math.min(
+    of(graphileWorker, BUSY_PER_SECOND).p99Ms,
+    of(graphileWorkerDirect, BUSY_PER_SECOND).p99Ms,
+  );
   return {
     title: `Latency: from COMMIT to the handler, open loop, ${durationSeconds(context)} s each`,
     goals: [
-      { text: `latency: median at most ${P50_GOAL_MS} ms at ${BUSY_PER_SECOND} a second`, measured: ms(ours.p50Ms), met: ours.p50Ms <= P50_GOAL_MS },
+      {
+        text: `latency: median at most ${P50_GOAL_MS} ms at ${BUSY_PER_SECOND} a second`,
+        measured: ms(ours.p50Ms),
+        met: ours.p50Ms <= P50_GOAL_MS,
+      },
       {
         text: `latency: 99th percentile below graphile-worker's (${ms(theirs)})`,
         measured: `${ms(ours.p99Ms)}, ${((ours.p99Ms / theirs) * 100).toFixed(0)} %`,
@@ -132,7 +143,15 @@ function report(context: ScenarioContext, measured: readonly Measured[]): Scenar
         rows: [BUSY_PER_SECOND, QUIET_PER_SECOND].flatMap((rate) =>
           contestants.map((contestant) => {
             const { p50Ms, p99Ms, maxMs, events, lost } = of(contestant, rate);
-            return [contestant.label, String(rate), ms(p50Ms), ms(p99Ms), ms(maxMs), count(events), count(lost)];
+            return [
+              contestant.label,
+              String(rate),
+              ms(p50Ms),
+              ms(p99Ms),
+              ms(maxMs),
+              count(events),
+              count(lost),
+            ];
           }),
         ),
       },

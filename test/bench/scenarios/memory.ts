@@ -23,7 +23,8 @@ export const memory: Scenario = {
     await server.settle(where.url);
     const drain: ConsumeInput = { contestant: 'pulsebox', where, events };
     const { output, usage } = await runJob<ConsumeOutput>('consume', drain);
-    const at = (share: number): number => output.rssMiB[Math.round(share * (output.rssMiB.length - 1))] ?? Number.NaN;
+    const at = (share: number): number =>
+      output.rssMiB[Math.round(share * (output.rssMiB.length - 1))] ?? Number.NaN;
     // From half-way on, the highest against the highest before: a trend, not a moment.
     const half = Math.round(output.rssMiB.length / 2);
     const growth = Math.max(...output.rssMiB.slice(half)) / Math.max(...output.rssMiB.slice(1, half));
@@ -39,7 +40,13 @@ export const memory: Scenario = {
       tables: [
         {
           head: ['', 'before', '10 %', '25 %', '50 %', '75 %', 'end', 'peak'],
-          rows: [['resident', ...[0, 0.1, 0.25, 0.5, 0.75, 1].map((share) => mib(at(share))), mib(usage.peakRssMiB)]],
+          rows: [
+            [
+              'resident',
+              ...[0, 0.1, 0.25, 0.5, 0.75, 1].map((share) => mib(at(share))),
+              mib(usage.peakRssMiB),
+            ],
+          ],
         },
       ],
       notes: ['The whole process: relay, housekeeping, metrics, and the sidecar on its thread.'],
