@@ -81,7 +81,5 @@ interface DecodedEvent {
 }
 
 function toEvent([position, topic, key, payload, headers, createdAt]: Row): DecodedEvent {
-  readonly position: number;
-} & object {
   return { position, topic, key, payload, headers, createdAt: new Date(createdAt * 1_000) };
 }
