@@ -112,10 +112,15 @@ export async function namingDatabase<T>(database: Database, work: () => Promise<
   try {
     return await work();
   } catch (error) {
-    const fault = databaseFault(error, database.where);
-    if (fault === undefined) throw error;
-    throw new CliError(codeOf(fault), fault.message, { hint: fault.remedy, cause: error });
+    throw namingFault(error, database);
   }
+}
+
+/** The error itself when it is not of the database, nor of the way to it. */
+export function namingFault(error: unknown, database: Database): unknown {
+  const fault = databaseFault(error, database.where);
+  if (fault === undefined) return error;
+  return new CliError(codeOf(fault), fault.message, { hint: fault.remedy, cause: error });
 }
 
 function codeOf({ kind, away }: DatabaseFault): CliErrorCode {

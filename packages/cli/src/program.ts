@@ -37,7 +37,7 @@ the folders above, and works on its database.
 
 Start here:
   pulsebox migrate                                   create the tables
-  pulsebox emit item.upserted '{"item_id": "42"}'    add an event to the log
+  pulsebox emit note.saved '{"note_id": 42}'         add an event to the log
   pulsebox status                                    see how everything is
   pulsebox doctor                                    find out why it is not well
   pulsebox help emit                                 learn more about one command

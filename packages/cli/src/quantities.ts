@@ -10,8 +10,9 @@ export function plural(value: number, noun: string): string {
   return `${count(value)} ${noun}${value === 1 ? '' : 's'}`;
 }
 
-/** `0.3 s`, `42 s`, `5 min`, `3 h 20 min`, `2 d 4 h`. */
+/** `3 ms`, `1.2 s`, `42 s`, `5 min`, `3 h 20 min`, `2 d 4 h`. */
 export function duration(seconds: number): string {
+  if (seconds < 1) return `${Math.ceil(seconds * 1_000)} ms`;
   if (seconds < 10) return `${Number(seconds.toFixed(1))} s`;
   if (seconds < 120) return `${Math.round(seconds)} s`;
   const minutes = Math.round(seconds / 60);

@@ -15,8 +15,8 @@ export interface Patient {
 export interface Check {
   /** In the report and in --json; stable. */
   readonly name: string;
-  /** What must be there for the check to make sense. A schema is there when no migration is pending or changed. */
-  readonly needs: 'connection' | 'schema';
+  /** What must be there for the check to make sense: a database that answers, or also the tables of the log in it. */
+  readonly needs: 'nothing' | 'connection' | 'schema';
   /** One finding or several. A rejection becomes a finding, too. */
   run(patient: Patient): Promise<Finding | readonly Finding[]>;
 }

@@ -1,9 +1,7 @@
 // Runs all checks, each whatever the others found, and gathers what they say.
 
 import type { Pool } from 'pg';
-import { CliError } from '../cli-error.ts';
-import { databaseFault } from '../database-fault.ts';
-import { findDatabase, openPool } from '../database.ts';
+import { findDatabase, namingFault, openPool } from '../database.ts';
 import type { Database, DatabaseSearch } from '../database.ts';
 import { faultOf } from '../fault.ts';
 import { autovacuum } from './autovacuum.ts';
@@ -68,60 +66,63 @@ export async function examine(examination: Examination): Promise<readonly Checke
     database = await findDatabase(examination);
   } catch (error) {
     const { message, hint } = faultOf(error);
-    return [...environment, named('database')(fail(message, hint)), ...allSkipped('needs a database')];
+    return [...environment, named('database')(fail(message, hint)), ...allSkipped()];
   }
   const pool = openPool(database);
   try {
-    const fault = await reach(pool, database);
-    if (fault !== undefined)
-      return [...environment, named('database')(fault), ...allSkipped('needs the database')];
-    const found = [...environment, named('database')(ok(`${database.where} answers`))];
     const patient: Patient = { env, database, pool, longTransactionMinutes };
-    const schemaThere = await isSchemaThere(pool);
-    for (const check of CHECKS) found.push(...(await runCheck(check, patient, schemaThere)));
+    const { finding, there } = await reach(pool, database);
+    const found = [...environment, named('database')(finding)];
+    for (const check of CHECKS) found.push(...(await runCheck(check, patient, there)));
     return found;
   } finally {
     await pool.end();
   }
 }
 
-async function runCheck(check: Check, patient: Patient, schemaThere: boolean): Promise<CheckedFinding[]> {
-  if (check.needs === 'schema' && !schemaThere)
-    return [named(check.name)(skip('needs the tables: see migrations'))];
+/** What is there for checks to look at. */
+type There = 'nothing' | 'connection' | 'schema';
+
+const MISSING: Readonly<Record<Exclude<There, 'nothing'>, string>> = {
+  connection: 'needs a database that answers',
+  schema: 'needs the tables: see migrations',
+};
+
+async function runCheck(check: Check, patient: Patient, there: There): Promise<CheckedFinding[]> {
+  if (check.needs !== 'nothing' && there === 'nothing') return [named(check.name)(skip(MISSING.connection))];
+  if (check.needs === 'schema' && there !== 'schema') return [named(check.name)(skip(MISSING.schema))];
   try {
     return [await check.run(patient)].flat().map(named(check.name));
   } catch (error) {
-    const fault = databaseFault(error, patient.database.where);
-    const { message, hint } =
-      fault === undefined ? faultOf(error) : { message: fault.message, hint: fault.remedy };
+    const { message, hint } = faultOf(namingFault(error, patient.database));
     return [named(check.name)(fail(`it could not be checked: ${message}`, hint))];
   }
 }
 
-/** Undefined: the database answers. */
-async function reach(pool: Pool, database: Database): Promise<Finding | undefined> {
+/** One row. No index. Asks the catalogue, since a role that may not use a schema may not name what is in it either. */
+const SCHEMA_THERE = `
+  select count(*) = 3 as there
+  from pg_class c join pg_namespace n on n.oid = c.relnamespace
+  where (n.nspname, c.relname) in (('outbox', 'event'), ('outbox', 'setting'), ('pulsebox', 'lease'))`;
+
+async function reach(
+  pool: Pool,
+  database: Database,
+): Promise<{ readonly finding: Finding; readonly there: There }> {
   try {
-    await pool.query('select 1');
-    return undefined;
+    const { rows } = await pool.query<{ there: boolean }>(SCHEMA_THERE);
+    return {
+      finding: ok(`${database.where} answers`),
+      there: rows[0]?.there === true ? 'schema' : 'connection',
+    };
   } catch (error) {
-    const fault = databaseFault(error, database.where);
-    const { message, hint } = faultOf(error instanceof CliError ? error : (error as Error));
-    return fault === undefined ? fail(message, hint) : fail(fault.message, fault.remedy);
+    const { message, hint } = faultOf(namingFault(error, database));
+    return { finding: fail(message, hint), there: 'nothing' };
   }
 }
 
-/** One row. No index. */
-const SCHEMA_THERE = `
-  select to_regclass('outbox.event') is not null and to_regclass('outbox.setting') is not null
-         and to_regclass('pulsebox.lease') is not null as there`;
-
-async function isSchemaThere(pool: Pool): Promise<boolean> {
-  const { rows } = await pool.query<{ there: boolean }>(SCHEMA_THERE);
-  return rows[0]?.there === true;
-}
-
-function allSkipped(why: string): CheckedFinding[] {
-  return CHECKS.map(({ name }) => named(name)(skip(why)));
+function allSkipped(): CheckedFinding[] {
+  return CHECKS.map(({ name }) => named(name)(skip(MISSING.connection)));
 }
 
 function named(check: string): (finding: Finding) => CheckedFinding {

@@ -38,7 +38,7 @@ function isBehind({ lag, holder, oldestAgeSeconds }: GroupStatus): boolean {
 
 function describeAbandoned({ group, lane, lag, oldestAgeSeconds }: GroupStatus): ReturnType<typeof fail> {
   return fail(
-    `nobody reads group ${group}, lane ${lane}: ${plural(lag, 'event')} wait, the oldest for ${duration(oldestAgeSeconds)}`,
+    `nobody reads group ${group}, lane ${lane}: ${plural(lag, 'event')} undelivered, the oldest for ${duration(oldestAgeSeconds)}`,
     'start the worker that reads this group; if it runs, its log says why it does not read',
   );
 }
@@ -51,7 +51,7 @@ function describeBehind({
   oldestAgeSeconds,
 }: GroupStatus): ReturnType<typeof warn> {
   return warn(
-    `group ${group}, lane ${lane} is behind: ${plural(lag, 'event')} wait, the oldest for ${duration(oldestAgeSeconds)}`,
+    `group ${group}, lane ${lane} is behind: ${plural(lag, 'event')} undelivered, the oldest for ${duration(oldestAgeSeconds)}`,
     `look at the log and /health of ${printable(holder ?? '')}: its sink may be away or slow`,
   );
 }

@@ -7,7 +7,7 @@ import type { Finding } from './finding.ts';
 
 export const workers: Check = {
   name: 'workers',
-  needs: 'connection',
+  needs: 'nothing',
   async run({ database, env }) {
     const known = knownWorkers(database, env);
     if (known.length === 0)
