@@ -19,7 +19,8 @@ create table outbox.event (
   -- When the row was written, not when it was committed.
   created_at timestamptz not null default clock_timestamp(),
 
-  constraint event_topic_form check (topic ~ '^[A-Za-z0-9][A-Za-z0-9._:-]{0,199}$'),
+  -- The length by itself: `{0,199}` in the expression costs 17 us a row, three quarters of an insert; this 0.1 us.
+  constraint event_topic_form check (topic ~ '^[A-Za-z0-9][A-Za-z0-9._:-]*$' and length(topic) <= 200),
   constraint event_key_length check (octet_length(key) <= 1000),
   constraint event_headers_object check (jsonb_typeof(headers) = 'object'),
 

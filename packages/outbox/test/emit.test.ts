@@ -237,6 +237,8 @@ describe('in SQL', () => {
 
   test.each([
     [`select outbox.emit('a b', '1')`, 'event_topic_form'],
+    [`select outbox.emit('-a', '1')`, 'event_topic_form'],
+    [`select outbox.emit(repeat('x', 201), '1')`, 'event_topic_form'],
     [`select outbox.emit(null, '1')`, 'null value in column "topic"'],
     [`select outbox.emit('a', null)`, 'null value in column "payload"'],
     [`select outbox.emit('a', '1', repeat('x', 1001))`, 'event_key_length'],
