@@ -6,7 +6,10 @@ export interface GroupStatus {
   readonly group: string;
   readonly lane: number;
   readonly position: number;
-  /** Events not delivered yet. Exact up to `LAG_COUNTED_EXACTLY`, then the distance to the end of the log. */
+  /**
+   * Committed events that are not delivered yet. Exact up to `LAG_COUNTED_EXACTLY`, then the distance to the end of
+   * the log, which gaps in the sequence make larger.
+   */
   readonly lag: number;
   /** Age of the oldest undelivered event in seconds, 0 when there is none. */
   readonly oldestAgeSeconds: number;
@@ -25,15 +28,18 @@ export interface GroupStatus {
 export const LAG_COUNTED_EXACTLY = 10_000;
 
 /**
- * Result: one row per lane. $1 how far to count.
- * Indexes: cursor_pkey backwards for each lane, event_pkey from the cursor on, at most $1 entries.
- * Late events that are still to come are not counted: nobody can see them yet.
+ * Result: one row per lane. $1 how far to count, late events and new ones each.
+ * Indexes: cursor_pkey backwards for each lane, event_xid_seq for late events as in READ_BATCH, event_pkey from the
+ * cursor on; at most $1 entries of each.
+ * Late events count once their transaction has committed; before that nobody can see them. Left out, a group that
+ * fails on a late event while nothing new comes would look as if it were caught up.
  */
 export const GROUP_STATUS = `
   select g.name as "group", c.lane, c.position::float8 as position, c.delivered::float8 as delivered,
-         case when counted.n < $1 then counted.n
-              else (select coalesce(max(seq), 0) from outbox.event) - c.position end::float8 as lag,
-         coalesce(greatest(0, extract(epoch from clock_timestamp() - oldest.created_at)), 0)::float8 as "oldestAgeSeconds",
+         (late.n + case when new.n < $1 then new.n
+                        else (select coalesce(max(seq), 0) from outbox.event) - c.position end)::float8 as lag,
+         coalesce(greatest(0, extract(epoch from clock_timestamp() - least(late.oldest_at, first_new.created_at))),
+                  0)::float8 as "oldestAgeSeconds",
          coalesce(l.token, c.token)::float8 as "fencingToken",
          case when l.expires_at > clock_timestamp() then l.holder end as holder,
          case when l.expires_at > clock_timestamp()
@@ -47,11 +53,34 @@ export const GROUP_STATUS = `
     order by token desc, batch desc limit 1
   ) c
   cross join lateral (
+    select count(*) as n, min(found.created_at) as oldest_at
+    from (
+      select probe.created_at
+      from pg_snapshot_xip(c.snapshot) as open(xid)
+      cross join lateral (
+        select e.created_at from outbox.event e
+        where (e.xid, e.seq) > (open.xid, coalesce(c.frozen_position, 0)) and (e.xid, e.seq) <= (open.xid, c.position)
+        order by e.xid, e.seq limit $1
+      ) probe
+      where pg_visible_in_snapshot(open.xid, pg_current_snapshot())
+      union all
+      select ranged.created_at
+      from (
+        select e.created_at from outbox.event e
+        where (e.xid, e.seq) >= (pg_snapshot_xmax(c.snapshot), 0::bigint)
+          and (e.xid, e.seq) < (c.ceiling, 0::bigint)
+          and e.seq > coalesce(c.frozen_position, 0) and e.seq <= c.position
+        order by e.xid, e.seq limit $1
+      ) ranged
+      limit $1
+    ) found
+  ) late
+  cross join lateral (
     select count(*) as n from (select from outbox.event where seq > c.position order by seq limit $1) e
-  ) counted
+  ) new
   left join lateral (
     select created_at from outbox.event where seq > c.position order by seq limit 1
-  ) oldest on true
+  ) first_new on true
   left join pulsebox.lease l on l.name = 'outbox/' || g.name || '/' || c.lane
   order by g.name, c.lane`;
 

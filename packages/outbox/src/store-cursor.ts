@@ -58,7 +58,7 @@ export const STORE_CURSOR = `
  * $1 group, $2 lane, $3 token, $4 batch. Index: cursor_pkey. Removes what the given cursor made obsolete.
  * The newest row is never touched, so a probe from the end of the index never meets a dead one first.
  */
-const PRUNE_CURSORS = `
+export const PRUNE_CURSORS = `
   delete from outbox.cursor where group_name = $1 and lane = $2 and (token, batch) < ($3, $4)`;
 
 export async function loadCursor(db: Queryable, lane: LaneOfGroup): Promise<StoredCursor | undefined> {

@@ -1,0 +1,191 @@
+// The hot queries on a log of a million events: analysed, and never analysed, as it is after a first load.
+
+import { ACQUIRE_LEASE, RENEW_LEASE } from '../../postgres/src/lease.ts';
+import { createTestDatabase } from '@pulsebox/test-support';
+import type { TestDatabase } from '@pulsebox/test-support';
+import { afterAll, beforeAll, describe, expect, inject, test } from 'vitest';
+import { registerGroup } from '../src/consumer-group.ts';
+import type { Cursor } from '../src/cursor.ts';
+import { beginningOfLog } from '../src/cursor.ts';
+import { END_OF_LOG, endOfLog } from '../src/end-of-log.ts';
+import { GROUP_STATUS, LAG_COUNTED_EXACTLY } from '../src/group-status.ts';
+import { READ_BATCH, READ_FROZEN_PAGE } from '../src/read-batch.ts';
+import { ANNOUNCE_SLEEP } from '../src/sleep.ts';
+import { LOAD_CURSOR, PRUNE_CURSORS, STORE_CURSOR } from '../src/store-cursor.ts';
+import { planOf } from './plan.ts';
+import type { Plan } from './plan.ts';
+
+const EVENTS = 1_000_000;
+const LATE = 100_000;
+const LIMIT = 500;
+
+let database: TestDatabase;
+/** In the middle of the log: half a million events are new. */
+let behind: Cursor;
+/** At the end; the last transaction was open then, and has committed since: 100,000 events are late. */
+let withLateOnes: Cursor;
+let caughtUp: Cursor;
+
+beforeAll(async () => {
+  database = await createTestDatabase(inject('serverUrl'));
+  const { pool } = database;
+  for (const partition of ['10000000', '20000000', '30000000']) {
+    await pool.query(`alter table outbox.event_until_${partition} set (autovacuum_enabled = off)`);
+  }
+  await pool.query(`alter table outbox.cursor set (autovacuum_enabled = off)`);
+  await pool.query(`alter table pulsebox.lease set (autovacuum_enabled = off)`);
+  const write = `insert into outbox.event (topic, key, payload)
+    select 'item.upserted', 'item:' || n, jsonb_build_object('id', n, 'text', repeat('x', 60))
+    from generate_series(1, $1::integer) n`;
+  for (let part = 0; part < 9; part += 1) await pool.query(write, [EVENTS / 10]);
+  behind = { ...(await endOfLog(pool)), position: EVENTS / 2 };
+  const slow = await pool.connect();
+  await slow.query('begin');
+  await slow.query(write, [LATE]);
+  await pool.query(write, [1]);
+  withLateOnes = await endOfLog(pool);
+  await slow.query('commit');
+  slow.release();
+  caughtUp = await endOfLog(pool);
+
+  await registerGroup(pool, 'behind', 'beginning');
+  await registerGroup(pool, 'caught-up', 'end');
+  await pool.query(
+    `insert into outbox.cursor (group_name, token, batch, position, snapshot, ceiling)
+     select 'caught-up', 1, n, n, '1:1:', '1' from generate_series(1, 5000) n`,
+  );
+  await pool.query(
+    `insert into outbox.cursor (group_name, token, batch, position, snapshot, ceiling)
+     values ('caught-up', 2, 1, $1, $2, $3)`,
+    [withLateOnes.position, withLateOnes.snapshot, withLateOnes.ceiling],
+  );
+  await pool.query(
+    `insert into pulsebox.lease (name, token, holder, expires_at)
+     select 'lease/' || n, 1, 'x', now() + interval '1 hour' from generate_series(1, 1000) n`,
+  );
+  await pool.query(
+    `insert into pulsebox.lease (name, token, holder, expires_at)
+     values ('outbox/caught-up/0', 2, 'x', now() + interval '1 hour')`,
+  );
+}, 120_000);
+
+afterAll(async () => {
+  await database.drop();
+});
+
+const EVENT_TABLE = /^event_until_/;
+
+function expectFrugal(plan: Plan, bounds: { readonly pages: number; readonly sortedRows: number }): void {
+  expect(plan.scannedTables.filter((table) => EVENT_TABLE.test(table))).toEqual([]);
+  expect(plan.sortedRows).toBeLessThanOrEqual(bounds.sortedRows);
+  expect(plan.pages).toBeLessThan(bounds.pages);
+  // Above this the server may compile the plan (jit_above_cost), which takes longer than all the rest.
+  expect(plan.cost).toBeLessThan(100_000);
+}
+
+function values(cursor: Cursor, limit = LIMIT): unknown[] {
+  return [cursor.position, cursor.snapshot, cursor.ceiling, limit];
+}
+
+/** What is written for the sake of its plan is rolled back. */
+async function rolledBack(sql: string, parameters: readonly unknown[]): Promise<Plan> {
+  const client = await database.pool.connect();
+  try {
+    await client.query('begin');
+    return await planOf(client, sql, parameters);
+  } finally {
+    await client.query('rollback');
+    client.release();
+  }
+}
+
+describe.each([['never analysed'], ['analysed']])('on a log that was %s', (state) => {
+  beforeAll(async () => {
+    const { rows } = await database.pool.query<{ analysed: boolean }>(
+      `select count(*) > 0 as analysed from pg_stats where tablename = 'event_until_10000000'`,
+    );
+    if (rows[0]?.analysed !== false) throw new Error('the log is analysed already');
+    if (state === 'analysed') await database.pool.query('analyze');
+  }, 60_000);
+
+  test('READ_BATCH caught up looks at a few pages', async () => {
+    expectFrugal(await planOf(database.pool, READ_BATCH, values(caughtUp)), { pages: 60, sortedRows: 0 });
+  });
+
+  test.each([
+    ['from the beginning', (): Cursor => beginningOfLog],
+    ['from the middle', (): Cursor => behind],
+  ])('READ_BATCH %s of a backlog reads one batch of it, by position', async (_, cursor) => {
+    const plan = await planOf(database.pool, READ_BATCH, values(cursor()));
+    expectFrugal(plan, { pages: 150, sortedRows: 0 });
+    expect(plan.indexes).toContain('event_until_10000000_pkey');
+  });
+
+  test('READ_BATCH with 100,000 late events probes for one more than it may return', async () => {
+    const plan = await planOf(database.pool, READ_BATCH, values(withLateOnes));
+    expectFrugal(plan, { pages: 4_000, sortedRows: LIMIT + 1 });
+    expect(plan.indexes).toContain('event_until_10000000_xid_seq_idx');
+  });
+
+  test('READ_FROZEN_PAGE costs the same at the beginning, the middle and the end of its late events', async () => {
+    const last = withLateOnes.position - 1;
+    for (const position of [0, last - LATE / 2, last - LIMIT]) {
+      const parameters = [...values(withLateOnes), caughtUp.snapshot, position];
+      const plan = await planOf(database.pool, READ_FROZEN_PAGE, parameters);
+      expectFrugal(plan, { pages: 700, sortedRows: LIMIT });
+    }
+  });
+
+  test('END_OF_LOG looks at the end of each index', async () => {
+    expectFrugal(await rolledBack(END_OF_LOG, []), { pages: 40, sortedRows: 0 });
+  });
+
+  test('GROUP_STATUS counts no further than it says, however far a group is behind', async () => {
+    const plan = await planOf(database.pool, GROUP_STATUS, [LAG_COUNTED_EXACTLY]);
+    expect(plan.scannedTables.filter((table) => EVENT_TABLE.test(table))).toEqual([]);
+    expect(plan.sortedRows).toBeLessThanOrEqual(10);
+    expect(plan.pages).toBeLessThan(60_000);
+    const visited = plan.nodes
+      .filter((node) => EVENT_TABLE.test(node['Relation Name'] ?? ''))
+      .map((node) => node['Actual Rows'] * node['Actual Loops']);
+    expect(Math.max(...visited)).toBeLessThanOrEqual(2 * LAG_COUNTED_EXACTLY);
+  });
+
+  test('LOAD_CURSOR finds the newest of 5,000 with one probe from the end', async () => {
+    const plan = await planOf(database.pool, LOAD_CURSOR, ['caught-up', 0]);
+    expect(plan.indexes).toEqual(['cursor_pkey']);
+    expect(plan.pages).toBeLessThan(6);
+    expect(plan.sortedRows).toBe(0);
+  });
+
+  test('STORE_CURSOR finds its lease by key', async () => {
+    const { position, snapshot, ceiling } = caughtUp;
+    const cursor = [position, snapshot, ceiling, null, null, null];
+    const parameters = ['caught-up', 0, 2, 9_999, ...cursor, 1, 'outbox/caught-up/0'];
+    const plan = await rolledBack(STORE_CURSOR, parameters);
+    expect(plan.scannedTables).toEqual([]);
+    expect(plan.indexes).toContain('lease_pkey');
+    expect(plan.pages).toBeLessThan(30);
+  });
+
+  test('pruning finds the obsolete rows by key', async () => {
+    const plan = await rolledBack(PRUNE_CURSORS, ['caught-up', 0, 1, 20]);
+    expect(plan.scannedTables).toEqual([]);
+    expect(plan.indexes).toEqual(['cursor_pkey']);
+  });
+
+  test('ANNOUNCE_SLEEP touches no table', async () => {
+    const plan = await planOf(database.pool, ANNOUNCE_SLEEP, [1]);
+    expect(plan.pages).toBeLessThan(5);
+    expect(plan.scannedTables.filter((table) => table !== 'sleeping_until')).toEqual([]);
+  });
+
+  test('leases are acquired and renewed by key', async () => {
+    const renewed = await rolledBack(RENEW_LEASE, ['outbox/caught-up/0', 2, 1_000]);
+    expect(renewed.indexes).toEqual(['lease_pkey']);
+    expect(renewed.scannedTables).toEqual([]);
+    const acquired = await rolledBack(ACQUIRE_LEASE, ['outbox/caught-up/0', 'x', 1_000]);
+    expect(acquired.nodes[0]).toMatchObject({ 'Conflict Arbiter Indexes': ['lease_pkey'] });
+    expect(acquired.pages).toBeLessThan(15);
+  });
+});

@@ -1,0 +1,135 @@
+import { acquireLease } from '@pulsebox/postgres';
+import { createTestDatabase, eventually } from '@pulsebox/test-support';
+import type { TestDatabase } from '@pulsebox/test-support';
+import { afterAll, afterEach, beforeAll, expect, inject, test } from 'vitest';
+import { registerGroup } from '../src/consumer-group.ts';
+import type { Cursor } from '../src/cursor.ts';
+import { emitAll } from '../src/emit.ts';
+import { groupStatus, LAG_COUNTED_EXACTLY } from '../src/group-status.ts';
+import type { GroupStatus } from '../src/group-status.ts';
+import { readBatch } from '../src/read-batch.ts';
+import { laneLeaseName, loadCursor, storeCursor } from '../src/store-cursor.ts';
+import { runRelay } from './relay-runner.ts';
+import { openWriter } from './writer.ts';
+import type { Writer } from './writer.ts';
+
+let database: TestDatabase;
+let writer: Writer | undefined;
+
+beforeAll(async () => {
+  database = await createTestDatabase(inject('serverUrl'));
+});
+afterEach(async () => {
+  await writer?.close();
+  writer = undefined;
+});
+afterAll(async () => {
+  await database.drop();
+});
+
+async function groupAtTheEnd(): Promise<string> {
+  const group = `g-${crypto.randomUUID()}`;
+  await registerGroup(database.pool, group, 'end');
+  return group;
+}
+
+async function statusOf(group: string): Promise<GroupStatus> {
+  const found = (await groupStatus(database.pool)).find((status) => status.group === group);
+  if (found === undefined) throw new Error(`no status of ${group}`);
+  return found;
+}
+
+async function commit(count: number): Promise<void> {
+  const events = Array.from({ length: count }, () => ({ topic: 'test.written', payload: 1 }));
+  await emitAll(database.pool, events, { autocommit: true });
+}
+
+/** Reads one batch and stores the cursor behind it. */
+async function deliver(group: string, limit: number): Promise<Cursor> {
+  const lane = { group, lane: 0 };
+  const stored = await loadCursor(database.pool, lane);
+  if (stored === undefined) throw new Error('no cursor');
+  const name = laneLeaseName(lane);
+  const attempt = await acquireLease(database.pool, { name, holder: 'test', ttlMs: 0 });
+  if (!attempt.acquired) throw new Error('no lease');
+  const { next, events } = await readBatch(database.pool, stored.cursor, limit);
+  const delivered = stored.delivered + events.length;
+  await storeCursor(database.pool, lane, { cursor: next, token: attempt.token, batch: 1, delivered });
+  return next;
+}
+
+test('counts new events, and the age of the oldest of them', async () => {
+  const group = await groupAtTheEnd();
+  expect(await statusOf(group)).toMatchObject({
+    lane: 0,
+    lag: 0,
+    oldestAgeSeconds: 0,
+    delivered: 0,
+    holder: null,
+  });
+  await commit(3);
+  await database.pool.query(
+    `insert into outbox.event (topic, payload, created_at) values ('t', '1', clock_timestamp())`,
+  );
+  const behind = await statusOf(group);
+  expect(behind.lag).toBe(4);
+  expect(behind.oldestAgeSeconds).toBeGreaterThan(0);
+  expect(behind.oldestAgeSeconds).toBeLessThan(60);
+  await deliver(group, 10);
+  expect(await statusOf(group)).toMatchObject({ lag: 0, oldestAgeSeconds: 0, delivered: 4 });
+});
+
+test('says how old the oldest undelivered event is by its own time', async () => {
+  const group = await groupAtTheEnd();
+  await database.pool.query(
+    `insert into outbox.event (topic, payload, created_at) values ('t', '1', clock_timestamp() - interval '1 hour')`,
+  );
+  await commit(1);
+  const { oldestAgeSeconds } = await statusOf(group);
+  expect(oldestAgeSeconds).toBeGreaterThanOrEqual(3_600);
+  expect(oldestAgeSeconds).toBeLessThan(3_660);
+});
+
+test('counts late events from their commit on, also where nothing new comes', async () => {
+  const group = await groupAtTheEnd();
+  writer = await openWriter(database.pool);
+  await writer.emit('a#1', 'a#2', 'a#3');
+  await commit(1);
+  await deliver(group, 10);
+  expect(await statusOf(group)).toMatchObject({ lag: 0, oldestAgeSeconds: 0 });
+  await writer.commit();
+  const late = await statusOf(group);
+  expect(late.lag).toBe(3);
+  expect(late.oldestAgeSeconds).toBeGreaterThan(0);
+  await deliver(group, 2);
+  expect(await statusOf(group)).toMatchObject({ lag: 1 });
+  await deliver(group, 2);
+  expect(await statusOf(group)).toMatchObject({ lag: 0 });
+});
+
+test('counts exactly up to a bound, and gives the distance to the end beyond it', async () => {
+  const group = await groupAtTheEnd();
+  await commit(LAG_COUNTED_EXACTLY - 1);
+  expect((await statusOf(group)).lag).toBe(LAG_COUNTED_EXACTLY - 1);
+  await commit(500);
+  expect((await statusOf(group)).lag).toBe(LAG_COUNTED_EXACTLY + 499);
+});
+
+test('names the holder while a lease runs, and nobody when its time is over', async () => {
+  const one = runRelay({ pool: database.pool, startFrom: 'end', holder: 'host/1/x' });
+  await eventually(async () => (await statusOf(one.group)).holder !== null);
+  const held = await statusOf(one.group);
+  expect(held).toMatchObject({ holder: 'host/1/x', fencingToken: 1 });
+  expect(held.leaseSeconds).toBeGreaterThan(0);
+  expect(held.leaseSeconds).toBeLessThanOrEqual(15);
+  expect(Math.abs(Date.parse(held.storedAt) - Date.now())).toBeLessThan(60_000);
+  await one.stop();
+  expect(await statusOf(one.group)).toMatchObject({ holder: null, leaseSeconds: null });
+});
+
+test('lists every lane of every group, in order', async () => {
+  const statuses = await groupStatus(database.pool);
+  const names = statuses.map(({ group, lane }) => `${group}/${lane}`);
+  expect(names).toEqual(names.toSorted());
+  expect(new Set(names).size).toBe(names.length);
+});
