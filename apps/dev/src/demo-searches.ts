@@ -32,8 +32,8 @@ export async function showSearches(pool: Pool, print: (line: string) => void): P
     const startedAtMs = performance.now();
     const { hits, total } = await search.search('items', { ...query, limit: 5 });
     const ms = (performance.now() - startedAtMs).toFixed(1);
-    const names = hits.map(
-      ({ document, organisation }) => `${String(document['name'])} (${organisation ?? '?'})`,
+    const names = hits.map(({ document: { name }, organisation }) =>
+      typeof name === 'string' ? `${name} (${organisation ?? '?'})` : '?',
     );
     print(`  ${say}: "${query.query}" → ${total.toLocaleString('en')} in ${ms} ms: ${names.join(', ')}`);
   }

@@ -1,4 +1,4 @@
-// npm run demo, beside a running npm start: an application that writes 138,000 cities, each with its event in the same
+// npm run demo, beside a running npm start: an application that writes 135,000 cities, each with its event in the same
 // transaction, while the worker indexes them; then searches that find them.
 
 import { parseArgs } from 'node:util';

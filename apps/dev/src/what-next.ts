@@ -16,7 +16,7 @@ ${health.join('\n')}
     npx pulsebox search vienna
     npx pulsebox status
 
-  138,000 cities, row and event in one transaction each, in another terminal:
+  135,000 cities, row and event in one transaction each, in another terminal:
     npm run demo
 
   With SQL: ${dim('any client; the data stays for the next start')}
