@@ -32,14 +32,14 @@ interface Described {
   readonly remedy: string;
 }
 
-const AWAY: readonly DatabaseFaultKind[] = [
+const AWAY: ReadonlySet<DatabaseFaultKind> = new Set([
   'refused',
   'unknown host',
   'time-out',
   'connection lost',
   'full',
   'starting or stopping',
-];
+]);
 
 /** By the code of the operating system or of TLS, as Node hands it on. */
 const BY_SYSTEM_CODE: Readonly<Record<string, Described>> = {
@@ -174,7 +174,7 @@ export function databaseFault(error: unknown, where: string): DatabaseFault | un
   const described = describe(error);
   if (described === undefined) return undefined;
   const { kind, what, remedy } = described;
-  return { kind, message: `${where}: ${what}`, remedy, away: AWAY.includes(kind) };
+  return { kind, message: `${where}: ${what}`, remedy, away: AWAY.has(kind) };
 }
 
 function describe(error: Error): Described | undefined {

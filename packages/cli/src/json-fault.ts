@@ -24,6 +24,7 @@ type Awaited =
 
 const BLANKS = /[ \t\r\n]*/y;
 const SCALAR = /(?:true|false|null)(?![A-Za-z0-9_])|-?(?:0|[1-9]\d*)(?:\.\d+)?(?:[eE][+-]?\d+)?/y;
+// oxlint-disable-next-line no-control-regex -- JSON forbids them inside texts
 const PLAIN_CHARACTERS = /(?:[^"\\\u0000-\u001f]|\\(?:["\\/bfnrt]|u[0-9a-fA-F]{4}))*/y;
 
 /** The first fault, or undefined when the text is JSON. Agrees with JSON.parse on which texts are. */

@@ -15,11 +15,6 @@ import { cliVariables } from './cli-variables.ts';
 import { EXIT_CODES_HELP } from './exit-code.ts';
 import type { Run } from './session.ts';
 
-export interface GlobalOptions {
-  readonly json?: true;
-  readonly verbose?: true;
-}
-
 /** In the order in which help lists them. */
 const COMMANDS: readonly ((program: Command, run: Run) => void)[] = [
   declareMigrate,

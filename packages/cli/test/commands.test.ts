@@ -47,7 +47,7 @@ describe('emit', () => {
       payload: '{"item_id": "1"}',
       headers: { by: 'anna', q: 'a=b' },
     });
-    expect(ran.stdout).toBe(`emitted item.upserted for item:1 at position ${event['seq']}\n`);
+    expect(ran.stdout).toBe(`emitted item.upserted for item:1 at position ${String(event['seq'])}\n`);
   });
 
   test('prints topic, key and position as JSON', async () => {
@@ -147,7 +147,7 @@ describe('groups', () => {
       /^GROUP +LANE +POSITION +LAG +OLDEST +DELIVERED +HOLDER +LEASE +STORED\nsearch +0 +\d+ +1 /,
     );
     // Neither colours nor lines where no terminal is.
-    expect(table.stdout).not.toMatch(/[\u001B│─]/);
+    for (const sign of ['\u001B', '│', '─']) expect(table.stdout).not.toContain(sign);
   });
 
   test('colours where it is told to, and not where NO_COLOR is set', async () => {

@@ -65,4 +65,13 @@ test('says no to a migration that was edited after it was applied', async () => 
   const ran = await pulsebox(['migrate', '--check'], { env: { DATABASE_URL: database.url } });
   expect(ran).toMatchObject({ code: 1, stdout: '' });
   expect(ran.stderr).toContain('was edited after it was applied');
+
+  // What can be read is shown all the same.
+  const status = await pulsebox(['status', '--json'], { env: { DATABASE_URL: database.url } });
+  expect(status.code).toBe(1);
+  expect(status.json()).toMatchObject({
+    database: { reachable: true, fault: expect.stringContaining('was edited') as string },
+    log: { events: 0 },
+    groups: [],
+  });
 });

@@ -7,7 +7,8 @@ export interface Ran {
   readonly code: number | null;
   readonly stdout: string;
   readonly stderr: string;
-  /** Standard output as JSON. */
+  /** Standard output as JSON, in the shape that the caller knows it to have. */
+  // oxlint-disable-next-line typescript/no-unnecessary-type-parameters -- JSON has no type of its own
   json<T>(): T;
 }
 
@@ -41,6 +42,7 @@ export async function pulsebox(args: readonly string[], options: RunOptions = {}
     code,
     stdout,
     stderr,
+    // oxlint-disable-next-line typescript/no-unnecessary-type-parameters -- see above
     json<T>(): T {
       return JSON.parse(stdout) as T;
     },

@@ -43,7 +43,7 @@ export function declareEmit(program: Command, run: Run): void {
     .option(
       '--header <name=value>',
       'a header; may be given several times',
-      (header, headers: string[] = []) => [...headers, header],
+      (header, headers: string[] | undefined) => [...(headers ?? []), header],
     )
     .addHelpText('after', EXAMPLES)
     .action((topic: string, json: string, options: EmitOptions) =>
@@ -64,7 +64,7 @@ async function emitOne(
   const position = await withPool(database, (pool) => transaction(pool, (client) => emit(client, event)));
   session.terminal.result(
     { topic, key: event.key ?? null, position },
-    () => `emitted ${topic}${event.key == null ? '' : ` for ${event.key}`} at position ${position}`,
+    () => `emitted ${topic}${options.key === undefined ? '' : ` for ${options.key}`} at position ${position}`,
   );
   return exitCodes.ok;
 }

@@ -4,12 +4,11 @@ import type { Command } from 'commander';
 import { groupStatus } from '@pulsebox/outbox';
 import type { GroupStatus } from '@pulsebox/outbox';
 import { migrationStatus } from '@pulsebox/postgres';
-import type { Migration } from '@pulsebox/postgres';
-import { CliError } from '../cli-error.ts';
-import { namingDatabase, withPool } from '../database.ts';
+import { namingFault, withPool } from '../database.ts';
 import type { Database } from '../database.ts';
 import { exitCodes } from '../exit-code.ts';
 import type { ExitCode } from '../exit-code.ts';
+import { faultOf } from '../fault.ts';
 import { groupColumns, NO_GROUPS } from '../group-columns.ts';
 import { logSummary } from '../log-summary.ts';
 import type { LogSummary } from '../log-summary.ts';
@@ -29,8 +28,9 @@ interface Status {
     readonly source: Database['source'];
     readonly reachable: boolean;
     readonly serverVersion: string | null;
-    /** `set/number_name`; null: could not be asked. */
+    /** How many. Null, and below: could not be asked. */
     readonly migrationsApplied: number | null;
+    /** `set/number_name` */
     readonly migrationsPending: readonly string[] | null;
     /** Why it is not reachable, or why its schema cannot be used; null when all is well. */
     readonly fault: string | null;
@@ -67,38 +67,57 @@ async function showStatus(session: Session): Promise<ExitCode> {
   return exitCode;
 }
 
-/** A database that is away is part of the picture, not the end of it. */
+/** A database that is away, or whose schema is not ours, is part of the picture, not the end of it. */
 async function askDatabase(
   database: Database,
 ): Promise<{ readonly known: Omit<Status, 'workers'>; readonly exitCode: ExitCode }> {
-  const { where, source } = database;
-  const unknown = { reachable: false, serverVersion: null, migrationsApplied: null, migrationsPending: null };
-  let asked: Status['database'] = { where, source, ...unknown, fault: null };
-  try {
-    return await withPool(database, async (pool) => {
-      const { rows } = await pool.query<{ version: string }>(
-        `select current_setting('server_version') as version`,
-      );
-      asked = { ...asked, reachable: true, serverVersion: rows[0]?.version ?? null };
-      const migrations = await namingDatabase(database, () =>
-        migrationStatus(database.connections.pooled, allMigrations),
-      );
-      asked = {
-        ...asked,
-        migrationsApplied: migrations.applied.length,
-        migrationsPending: migrations.pending.map(({ set, name }: Migration) => `${set}/${name}`),
-      };
-      return {
-        known: { database: asked, log: await logSummary(pool), groups: await groupStatus(pool) },
-        exitCode: exitCodes.ok,
-      };
-    });
-  } catch (error) {
-    if (!(error instanceof CliError)) throw error;
-    const fault = `${error.message} (${error.hint})`;
-    return { known: { database: { ...asked, fault }, log: null, groups: null }, exitCode: error.exitCode };
+  let known: Omit<Status, 'workers'> = {
+    database: {
+      where: database.where,
+      source: database.source,
+      reachable: false,
+      serverVersion: null,
+      migrationsApplied: null,
+      migrationsPending: null,
+      fault: null,
+    },
+    log: null,
+    groups: null,
+  };
+  let exitCode: ExitCode = exitCodes.ok;
+
+  /** Adds what `ask` finds out; what keeps it from that is added instead. False: no use in asking further. */
+  async function learn(ask: () => Promise<Partial<Status>>): Promise<boolean> {
+    try {
+      known = { ...known, ...(await ask()) };
+      return true;
+    } catch (error) {
+      const fault = faultOf(namingFault(error, database));
+      if (fault.code === 'CLI_UNEXPECTED') throw error;
+      exitCode = fault.exitCode;
+      known = { ...known, database: { ...known.database, fault: `${fault.message} (${fault.hint})` } };
+      return false;
+    }
   }
+
+  await withPool(database, async (pool) => {
+    const reached = await learn(async () => {
+      const { rows } = await pool.query<{ version: string }>(SERVER_VERSION);
+      return { database: { ...known.database, reachable: true, serverVersion: rows[0]?.version ?? null } };
+    });
+    if (!reached) return;
+    await learn(async () => {
+      const { applied, pending } = await migrationStatus(database.connections.pooled, allMigrations);
+      const migrationsPending = pending.map(({ set, name }) => `${set}/${name}`);
+      return { database: { ...known.database, migrationsApplied: applied.length, migrationsPending } };
+    });
+    await learn(async () => ({ log: await logSummary(pool), groups: await groupStatus(pool) }));
+  });
+  return { known, exitCode };
 }
+
+/** One row. No index. */
+const SERVER_VERSION = `select current_setting('server_version') as version`;
 
 function render(status: Status, { style }: Terminal): string {
   const { database, log, groups, workers } = status;
