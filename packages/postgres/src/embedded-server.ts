@@ -172,7 +172,10 @@ async function untilReady(server: ChildProcess, options: EmbeddedServerOptions):
     const onData = (): void => {
       if (output.text().includes(READY)) settle(resolve);
     };
-    const onEnd = (): void => settle(() => reject(failed(`the server did not start: ${output.text()}`)));
+    const onEnd = (): void => {
+      const error = failed(`the server did not start: ${output.text()}`);
+      settle(() => reject(error));
+    };
     const settle = (then: () => void): void => {
       server.stderr?.off('data', onData);
       server.off('close', onEnd);

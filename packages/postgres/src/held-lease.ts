@@ -45,8 +45,12 @@ export function holdLease(
   let released = false;
   let fenced = false;
   let renewing: Promise<void> | undefined;
-  let expiry = setTimeout(expire, lease.requestedAtMs + usableMs - performance.now());
+  let expiry = setTimeout(expire, untilExpiryMs(lease.requestedAtMs));
   const renewal = setInterval(() => void renewNow(), ttlMs / 3);
+
+  function untilExpiryMs(fromMs: number): number {
+    return Math.max(0, fromMs + usableMs - performance.now());
+  }
 
   function expire(): void {
     lose(`lease ${name} could not be renewed in time`);
@@ -85,7 +89,7 @@ export function holdLease(
         return;
       }
       clearTimeout(expiry);
-      expiry = setTimeout(expire, sentAtMs + usableMs - performance.now());
+      expiry = setTimeout(expire, untilExpiryMs(sentAtMs));
       if (outcome.wantedBy !== null && outcome.wantedBy !== wantedBy) events.onWanted?.(outcome.wantedBy);
       wantedBy = outcome.wantedBy;
     } catch (error) {
