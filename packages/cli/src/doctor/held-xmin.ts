@@ -74,14 +74,17 @@ export const heldXmin: Check = {
           `start its reader, or: select pg_drop_replication_slot('${name}');`,
         ),
       ),
+      ...(sees[0]?.sees === true
+        ? []
+        : [
+            warn(
+              'this role does not see what other roles have open',
+              'grant pg_read_all_stats to it, so that long transactions can be found',
+            ),
+          ]),
     ];
     if (findings.length > 0) return findings;
-    return sees[0]?.sees === true
-      ? ok(`no transaction is open for longer than ${plural(longTransactionMinutes, 'minute')}`)
-      : warn(
-          'this role does not see what other roles have open',
-          'grant pg_read_all_stats to it, so that long transactions can be found',
-        );
+    return ok(`no transaction is open for longer than ${plural(longTransactionMinutes, 'minute')}`);
   },
 };
 
