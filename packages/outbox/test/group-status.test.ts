@@ -133,3 +133,21 @@ test('lists every lane of every group, in order', async () => {
   expect(names).toEqual(names.toSorted());
   expect(new Set(names).size).toBe(names.length);
 });
+
+test('leaves the settings of its connection as they were, inside a transaction and outside', async () => {
+  const client = await database.pool.connect();
+  try {
+    const jit = async (): Promise<unknown> =>
+      (await client.query(`select current_setting('jit') as jit`)).rows;
+    await client.query('set jit = on');
+    expect((await groupStatus(client)).length).toBeGreaterThan(0);
+    expect(await jit()).toEqual([{ jit: 'on' }]);
+    await client.query('begin');
+    expect((await groupStatus(client)).length).toBeGreaterThan(0);
+    expect(client.getTransactionStatus()).toBe('T');
+    await client.query('commit');
+    expect(await jit()).toEqual([{ jit: 'on' }]);
+  } finally {
+    client.release(true);
+  }
+});

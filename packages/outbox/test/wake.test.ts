@@ -96,10 +96,9 @@ describe('a sleeping reader', () => {
   test('finds an event that was written before it announced its sleep and committed after', async () => {
     const client = await database.pool.connect();
     try {
-      const one = sleeper(await listeningWaker());
-      await eventually(() => one.ticks() > 0);
       await client.query('begin');
       await emit(client, { topic: 'test.written', payload: 'k#1' });
+      const one = sleeper(await listeningWaker());
       await eventually(async () => {
         const { rows } = await database.pool.query<{ announced: boolean }>(
           'select last_value > 0 as announced from outbox.sleeping_until',
