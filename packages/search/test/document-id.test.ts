@@ -14,7 +14,7 @@ test('an id that Meilisearch takes stays as it is; any other becomes one it take
 });
 
 test('an encoded id is decoded to what it was, and no two ids meet', () => {
-  const looksEncoded = fc.string({ unit: fc.constantFrom(...'b64-Yi_'), minLength: 1 });
+  const looksEncoded = fc.string({ unit: fc.constantFrom('b', '6', '4', '-', 'Y', 'i', '_'), minLength: 1 });
   fc.assert(
     fc.property(fc.oneof(id, looksEncoded), fc.oneof(id, looksEncoded), (one, other) => {
       expect(decodeId(encodeId(one))).toBe(one);

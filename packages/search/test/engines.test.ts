@@ -42,9 +42,9 @@ describe.each(['postgres', 'meilisearch'] as const)('the %s engine', (engine) =>
     return ids;
   }
 
-  async function namesFound(query: string, rest: Omit<SearchQuery, 'query'> = {}): Promise<unknown[]> {
+  async function namesFound(query: string, rest: Omit<SearchQuery, 'query'> = {}): Promise<string[]> {
     const { hits } = await search.search('items', { query, ...rest });
-    return hits.map((hit) => hit.document['name']);
+    return hits.map((hit) => hit.document['name'] as string);
   }
 
   test('finds a document by a word of any searchable attribute, the end of an unfinished last word, case and accents aside', async () => {
@@ -184,11 +184,11 @@ describe.each(['postgres', 'meilisearch'] as const)('the %s engine', (engine) =>
     expect(await namesFound(`it's`)).toHaveLength(1);
     const rubbish = fc.oneof(
       fc.string({ unit: 'binary', maxLength: 60 }),
-      fc.string({ unit: fc.constantFrom(...`'"\\&|!():*<->-% \t\n\0éß😀a1.@/`), maxLength: 40 }),
+      fc.string({ unit: fc.constantFrom(...Array.from(`'"\\&|!():*<->-% \t\n\0éß😀a1.@/`)), maxLength: 40 }),
       fc.constantFrom(
         'x'.repeat(5_000),
         '"'.repeat(999),
-        `${'a '.repeat(600)}`,
+        'a '.repeat(600),
         'http://a.b/c?d=e',
         '\ud800',
         ':*',
@@ -213,7 +213,7 @@ describe.each(['postgres', 'meilisearch'] as const)('the %s engine', (engine) =>
     await database.pool.query('delete from app.items where item_id = $1', [removed]);
     const ids = [kept ?? '', gone ?? '', removed ?? ''];
     await lane.deliver(search.handler, [...upserted(ids), ...upserted(ids), ...archived([gone ?? ''])]);
-    expect((await namesFound('', {})).toSorted()).toEqual(['kept 2']);
+    expect(await namesFound('')).toEqual(['kept 2']);
     // Delivered again, and late: what is archived stays away.
     await lane.deliver(search.handler, upserted(ids));
     expect(await namesFound('')).toEqual(['kept 2']);

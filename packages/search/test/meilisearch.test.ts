@@ -121,9 +121,10 @@ test('returns only when the task has succeeded, and reports progress while it wa
   await deliverOne();
   standIn.pauseTasks();
   let returned = false;
-  const delivering = deliverOne().then(() => {
+  const delivering = (async () => {
+    await deliverOne();
     returned = true;
-  });
+  })();
   const before = lane.progressed();
   await eventually(() => lane.progressed() > before + 3);
   expect(returned).toBe(false);
