@@ -1,8 +1,9 @@
+import { spawn } from 'node:child_process';
 import { emit, registerGroup } from '@pulsebox/outbox';
 import { createTestDatabase } from '@pulsebox/test-support';
 import type { TestDatabase } from '@pulsebox/test-support';
 import { afterAll, beforeAll, describe, expect, inject, test } from 'vitest';
-import { pulsebox } from './pulsebox.ts';
+import { MAIN, pulsebox } from './pulsebox.ts';
 import type { Ran, RunOptions } from './pulsebox.ts';
 
 let database: TestDatabase;
@@ -249,6 +250,17 @@ describe('the command line', () => {
     const ran = await pulsebox([]);
     expect(ran.code).toBe(2);
     expect(ran.stderr).toContain('Commands:');
+  });
+
+  test('ends quietly when nobody reads on', async () => {
+    const child = spawn(process.execPath, ['--conditions=source', MAIN, '--help'], {
+      stdio: ['ignore', 'pipe', 'pipe'],
+    });
+    child.stdout.destroy();
+    let stderr = '';
+    child.stderr.setEncoding('utf8').on('data', (text: string) => (stderr += text));
+    const code = await new Promise((resolve) => child.once('close', resolve));
+    expect({ code, stderr }).toEqual({ code: 0, stderr: '' });
   });
 
   test('suggests the command that was meant', async () => {

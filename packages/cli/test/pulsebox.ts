@@ -18,7 +18,7 @@ export interface RunOptions {
   readonly cwd?: string;
 }
 
-const MAIN = new URL('../src/main.ts', import.meta.url).pathname;
+export const MAIN: string = new URL('../src/main.ts', import.meta.url).pathname;
 
 /** Nothing of the environment of the test run reaches it but PATH. */
 export async function pulsebox(args: readonly string[], options: RunOptions = {}): Promise<Ran> {

@@ -1,7 +1,10 @@
+import { mkdir, mkdtemp, rm, writeFile } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
 import { acquireLease, releaseLease } from '@pulsebox/postgres';
 import { createTestDatabase, runProgram, startMeilisearchStandIn } from '@pulsebox/test-support';
 import type { MeilisearchStandIn, TestDatabase } from '@pulsebox/test-support';
-import { afterAll, beforeAll, describe, expect, inject, test } from 'vitest';
+import { afterAll, beforeAll, describe, expect, inject, onTestFinished, test } from 'vitest';
 import { pulsebox } from './pulsebox.ts';
 import type { Ran } from './pulsebox.ts';
 
@@ -150,4 +153,22 @@ test('tells a search engine that is away from one that refuses the key', async (
   });
   expect(denied.code).toBe(2);
   expect(away.stderr + denied.stderr).not.toContain('bad-key');
+});
+
+test('asks the Meilisearch of a running npm start, unless MEILI_URL names another', async () => {
+  const cwd = await mkdtemp(join(tmpdir(), 'pulsebox-search-'));
+  onTestFinished(() => rm(cwd, { recursive: true, force: true }));
+  await mkdir(join(cwd, '.pulsebox'));
+  // This process lives, as the supervisor would.
+  const run = {
+    supervisorPid: process.pid,
+    databaseUrl: database.url,
+    meiliUrl: meilisearch.url,
+    workers: [],
+  };
+  await writeFile(join(cwd, '.pulsebox', 'run.json'), JSON.stringify(run));
+  const found = await pulsebox(['search', 'zur', '--json'], { cwd, env: { MEILI_API_KEY: 'good-key' } });
+  expect(found.json<Found>()).toMatchObject({ engine: 'meilisearch' });
+  const other = await pulsebox(['search', 'zur'], { cwd, env: { MEILI_URL: 'http://127.0.0.1:1' } });
+  expect(other.code).toBe(3);
 });
