@@ -34,6 +34,9 @@ const INSERT_EVENT = `
 const TOPIC = /^[A-Za-z0-9][A-Za-z0-9._:-]{0,199}$/;
 const LONGEST_KEY_BYTES = 1_000;
 
+/** SQLSTATE of a statement in a transaction that has failed. */
+const IN_FAILED_TRANSACTION = '25P02';
+
 /** In the output of JSON.stringify: an escaped zero or lone surrogate, and not an escaped backslash before a `u`. */
 const NOT_FOR_JSONB = /(?<!\\)(?:\\\\)*\\u(?:0000|d[89a-f][0-9a-f]{2})/;
 
@@ -53,8 +56,8 @@ export async function emit<Payload extends JsonValue>(
   options: EmitOptions = {},
 ): Promise<number> {
   assertInTransaction(client, options);
-  const { rows } = await client.query<{ seq: string }>(INSERT_EVENT, [...columns(event)]);
-  return Number(rows[0]?.seq);
+  const [position = Number.NaN] = await insert(client, INSERT_EVENT, [...columns(event)]);
+  return position;
 }
 
 /**
@@ -70,13 +73,23 @@ export async function emitAll<Payload extends JsonValue>(
   assertInTransaction(client, options);
   if (events.length === 0) return [];
   const rowsOfColumns = events.map(columns);
-  const { rows } = await client.query<{ seq: string }>(INSERT_EVENTS, [
+  return await insert(client, INSERT_EVENTS, [
     rowsOfColumns.map(([topic]) => topic),
     rowsOfColumns.map(([, key]) => key),
     rowsOfColumns.map(([, , payload]) => payload),
     rowsOfColumns.map(([, , , headers]) => headers),
   ]);
-  return rows.map((row) => Number(row.seq));
+}
+
+async function insert(client: ClientBase | Pool, text: string, values: unknown[]): Promise<number[]> {
+  try {
+    const { rows } = await client.query<{ seq: string }>(text, values);
+    return rows.map((row) => Number(row.seq));
+  } catch (error) {
+    // A statement's error reaches its caller a moment before the client knows that its transaction has failed.
+    if ((error as { code?: unknown }).code === IN_FAILED_TRANSACTION) throw notInTransaction('E', error);
+    throw error;
+  }
 }
 
 type Columns = readonly [topic: string, key: string | null, payload: string, headers: string];
@@ -155,13 +168,18 @@ function assertInTransaction(client: ClientBase | Pool, options: EmitOptions): v
   // 'I' is idle: no transaction is open. A pool has none, ever.
   const status = 'getTransactionStatus' in client ? client.getTransactionStatus() : 'I';
   if (status === 'T') return;
-  throw new OutboxError(
+  throw notInTransaction(status);
+}
+
+function notInTransaction(status: string | null, cause?: unknown): OutboxError {
+  return new OutboxError(
     'OUTBOX_NOT_IN_TRANSACTION',
     status === 'E'
       ? 'the transaction of this client has failed; nothing can be emitted in it'
       : 'expected a client with an open transaction, so that the event commits with your rows; got one without',
     {
       hint: 'emit between BEGIN and COMMIT on the same client, or pass { autocommit: true } for an event that stands alone',
+      cause,
     },
   );
 }
