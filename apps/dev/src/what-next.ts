@@ -11,13 +11,13 @@ ${bold('Pulsebox is running.')} ${dim('Ctrl-C stops it, the database last.')}
   Is it well?
 ${health.join('\n')}
 
-  Emit an event, and find what it is about:
-    npx pulsebox emit item.upserted '{"item_id":"…"}' --key item:…
-    npx pulsebox search vienna
-    npx pulsebox status
+  Emit an event, and see that its position is reached:
+    npx pulsebox emit note.taken '{"text":"hello"}' --key note:1
+    npx pulsebox groups
 
   135,000 cities, row and event in one transaction each, in another terminal:
     npm run demo
+    npx pulsebox search reykjavik
 
   With SQL: ${dim('any client; the data stays for the next start')}
     ${run.databaseUrl}
