@@ -91,8 +91,11 @@ function laneSession(options: LaneSessionOptions, lease: HeldLease, start: Store
     async current(): Promise<ReadBatch> {
       if (inDoubt) await settleDoubt();
       const batch = await read(stored.cursor);
-      // An empty look is worth nothing later.
-      if (batch.events.length === 0) reading = undefined;
+      if (batch.events.length === 0) {
+        // An empty look is worth nothing later, but for where to look from; the stored cursor misses nothing either.
+        reading = undefined;
+        stored = { ...stored, cursor: batch.next };
+      }
       return batch;
     },
     readAhead(batch): void {

@@ -329,11 +329,18 @@ describe('limits and rest', () => {
     expect(await reader.read(3)).toEqual(['n#4']);
   });
 
-  test('leaves the cursor as it is when there is nothing', async () => {
+  test('moves nothing but the snapshot when there is nothing', async () => {
+    await a.emit('a#1');
+    await commit('m#1');
+    expect(await reader.read(10)).toEqual(['m#1']);
+    await commit();
     const before = reader.cursor;
     const { events, next } = await readBatch(database.pool, before, 10);
     expect(events).toEqual([]);
-    expect(next).toBe(before);
+    expect(next).toEqual({ ...before, snapshot: next.snapshot });
+    await a.commit();
+    const { events: late } = await readBatch(database.pool, next, 10);
+    expect(late).toHaveLength(1);
   });
 
   test('takes no transaction id for an empty look, and one for a batch', async () => {
