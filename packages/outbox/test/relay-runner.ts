@@ -1,9 +1,9 @@
 // Turns a relay as the loop library does, and lets a test see every turn.
 
 import { randomUUID } from 'node:crypto';
+import { createLogger } from '@pulsebox/loop';
 import type { Logger, Loop } from '@pulsebox/loop';
 import type { Pool } from 'pg';
-import { pino } from 'pino';
 import type { Batch, HandlerContext } from '../src/handler.ts';
 import { relay } from '../src/relay.ts';
 import type { RelayOptions } from '../src/relay.ts';
@@ -11,7 +11,7 @@ import { createWaker } from '../src/waker.ts';
 import type { Waker } from '../src/waker.ts';
 import { labelOf } from './log-reader.ts';
 
-export const quiet: Logger = pino({ level: 'silent' });
+export const quiet: Logger = createLogger({ worker: 'test', level: 'silent' });
 
 export interface RunningRelay {
   readonly group: string;
