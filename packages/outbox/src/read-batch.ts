@@ -5,6 +5,7 @@ import type { Queryable } from '@pulsebox/postgres';
 import type { Cursor } from './cursor.ts';
 import type { JsonValue, OutboxEvent } from './event.ts';
 import { eventTypes } from './event-types.ts';
+import { nothingCanBeLate, READ_NEW } from './read-new.ts';
 
 export interface ReadBatch {
   /** Late events, then new ones, each in the order of their positions. Empty: caught up. */
@@ -155,7 +156,9 @@ export async function readBatch(db: Queryable, cursor: Cursor, limit: number): P
 
 async function readLateAndNew(db: Queryable, cursor: Cursor, limit: number): Promise<ReadBatch> {
   const { position, snapshot, ceiling } = cursor;
-  const { head, events, ...times } = await query(db, READ_BATCH, [position, snapshot, ceiling, limit]);
+  const { head, events, ...times } = nothingCanBeLate(cursor)
+    ? await query(db, READ_NEW, [position, limit])
+    : await query(db, READ_BATCH, [position, snapshot, ceiling, limit]);
   if (head.ceiling === null || events.length === 0) {
     // What is late after this snapshot was late after the old one too, so the old ceiling holds. Transactions that have
     // finished without an event are probed no more, and open ones above xmax move into the list, where they cost

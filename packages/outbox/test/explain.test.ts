@@ -10,6 +10,7 @@ import { beginningOfLog } from '../src/cursor.ts';
 import { END_OF_LOG, endOfLog } from '../src/end-of-log.ts';
 import { GROUP_STATUS, LAG_COUNTED_EXACTLY } from '../src/group-status.ts';
 import { READ_BATCH, READ_FROZEN_PAGE } from '../src/read-batch.ts';
+import { READ_NEW } from '../src/read-new.ts';
 import { ANNOUNCE_SLEEP } from '../src/sleep.ts';
 import { LOAD_CURSOR, PRUNE_CURSORS, STORE_CURSOR } from '../src/store-cursor.ts';
 import { planOf } from './plan.ts';
@@ -119,6 +120,15 @@ describe.each([['never analysed'], ['analysed']])('on a log that was %s', (state
     const plan = await planOf(database.pool, READ_BATCH, values(cursor()));
     expectFrugal(plan, { pages: 150, sortedRows: 0 });
     expect(plan.indexes).toContain('event_until_10000000_pkey');
+  });
+
+  test.each([
+    ['caught up', (): Cursor => caughtUp],
+    ['from the beginning', (): Cursor => beginningOfLog],
+    ['from the middle', (): Cursor => behind],
+  ])('READ_NEW %s reads one batch by position', async (_, cursor) => {
+    const plan = await planOf(database.pool, READ_NEW, [cursor().position, LIMIT]);
+    expectFrugal(plan, { pages: 60, sortedRows: 0 });
   });
 
   test('READ_BATCH with 100,000 late events probes for one more than it may return', async () => {
