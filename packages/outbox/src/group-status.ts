@@ -32,6 +32,8 @@ export const LAG_COUNTED_EXACTLY = 10_000;
  * Result: one row per lane. Late events and new ones are counted up to LAG_COUNTED_EXACTLY each.
  * Indexes: cursor_pkey backwards for each lane, event_xid_seq for late events as in READ_BATCH, event_pkey from the
  * cursor on; at most that many entries of each.
+ * `seq + 0` keeps the planner off event_pkey, which it took for the range of a group that has caught up: the whole log,
+ * 57 ms for 300,000 events, for what event_xid_seq answers with one probe.
  * Late events count once their transaction has committed; before that nobody can see them. Left out, a group that
  * fails on a late event while nothing new comes would look as if it were caught up.
  */
@@ -70,7 +72,7 @@ export const GROUP_STATUS: string = `
         select e.created_at from outbox.event e
         where (e.xid, e.seq) >= (pg_snapshot_xmax(c.snapshot), 0::bigint)
           and (e.xid, e.seq) < (c.ceiling, 0::bigint)
-          and e.seq > coalesce(c.frozen_position, 0) and e.seq <= c.position
+          and e.seq + 0 > coalesce(c.frozen_position, 0) and e.seq + 0 <= c.position
         order by e.xid, e.seq limit ${LAG_COUNTED_EXACTLY}
       ) ranged
       limit ${LAG_COUNTED_EXACTLY}
