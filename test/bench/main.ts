@@ -26,6 +26,7 @@ async function bench(options: BenchOptions): Promise<RunReport> {
   const redis = await startRedis();
   const startedAtMs = performance.now();
   const reports: Record<string, ScenarioReport> = {};
+  let redisVersion: string | undefined;
   try {
     for (const scenario of scenarios) {
       if (options.only.length > 0 && !options.only.includes(scenario.name)) continue;
@@ -41,14 +42,14 @@ async function bench(options: BenchOptions): Promise<RunReport> {
       });
     }
   } finally {
-    await redis?.stop();
+    redisVersion = await redis?.stop();
     await server.stop();
   }
   return {
     machine: {
       ...machine,
       postgres: server.version,
-      redis: redis?.version ?? 'not found, BullMQ on Redis skipped',
+      redis: redisVersion ?? 'not found, BullMQ on Redis skipped',
     },
     quick: options.quick,
     repeat: options.repeat,
