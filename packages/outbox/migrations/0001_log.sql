@@ -77,7 +77,8 @@ create table outbox.consumer_group (
 -- updated: under a held xmin (an hour-long report, a forgotten replication slot) every version of an updated row must
 -- be walked to find the last, while a descending index probe finds the newest of added rows at once.
 create table outbox.cursor (
-  group_name      text not null references outbox.consumer_group on delete cascade,
+  -- No foreign key: it would lock the group's row once a batch, and rows are only added for groups that are there.
+  group_name      text not null,
   lane            integer not null default 0,
   -- The fencing token of the lease under which it was stored, and the number of the batch under that lease.
   -- The cursor in force is the greatest (token, batch): what a holder that was replaced still manages to store is void.

@@ -51,6 +51,7 @@ export function relay(options: RelayOptions): Loop {
   // Unanswered for as long as the lease lasts, a query is of no use to its holder any more.
   const db = boundedQueries(options.pool, leaseTtlMs);
   const batchSize = options.batchSize ?? 500;
+  options.metrics?.deliveryLag.announce(group);
   let session: LaneSession | undefined;
   let standbyFor: string | undefined;
   let lastEventAtMs = performance.now();
@@ -150,10 +151,8 @@ export function relay(options: RelayOptions): Loop {
 
   function observeDelivery(batch: ReadBatch): void {
     if (options.metrics === undefined) return;
-    const histogram = options.metrics.deliveryLag.labels({ group });
     const nowMs = batch.readAtMs + (performance.now() - batch.receivedAtMs);
-    for (const event of batch.events)
-      histogram.observe(Math.max(0, nowMs - event.createdAt.getTime()) / 1_000);
+    options.metrics.deliveryLag.observe(group, batch.events, nowMs);
   }
 
   async function close(): Promise<void> {

@@ -3,6 +3,7 @@ import { createRegistry } from '@pulsebox/loop';
 import { createTestDatabase, eventually } from '@pulsebox/test-support';
 import { expect, inject, test } from 'vitest';
 import { emit } from '../src/emit.ts';
+import type { OutboxEvent } from '../src/event.ts';
 import type { GroupStatus } from '../src/group-status.ts';
 import { housekeeping } from '../src/housekeeping.ts';
 import { outboxMetrics } from '../src/outbox-metrics.ts';
@@ -25,7 +26,7 @@ test('docs/metrics.md and the code name the same families, types and labels', as
   const registry = createRegistry();
   const metrics = outboxMetrics(registry);
   metrics.setGroups([status]);
-  metrics.deliveryLag.labels({ group: 'search' }).observe(0.1);
+  metrics.deliveryLag.announce('search');
   const served = Object.fromEntries(
     (await registry.getMetricsAsJSON()).map(({ name, type, values }) => {
       const labels = new Set(values.flatMap((value) => Object.keys(value.labels)));
@@ -95,4 +96,30 @@ test('housekeeping sets the gauges of the groups that its holder reads, and of n
     await others.stop();
     await database.drop();
   }
+});
+
+test('delivery lag is counted into cumulative buckets, whatever the order of the events', async () => {
+  const registry = createRegistry();
+  const { deliveryLag } = outboxMetrics(registry);
+  const nowMs = 1_000_000_000;
+  const aged = (seconds: number): OutboxEvent => ({
+    position: 1,
+    topic: 'item.upserted',
+    key: null,
+    payload: {},
+    headers: {},
+    createdAt: new Date(nowMs - seconds * 1_000),
+  });
+  // On a bound, between two, above all, and in the future (another clock): that one counts as no lag.
+  deliveryLag.observe('search', [aged(0.05), aged(5_000), aged(0.2), aged(30), aged(-3)], nowMs);
+  const text = await registry.metrics();
+  const buckets = [...text.matchAll(/_bucket\{le="([^"]+)",group="search"\} (\d+)/g)].map(
+    ([, le, n]) => `${le}: ${n}`,
+  );
+  expect(buckets).toEqual([
+    ...['0.005: 1', '0.05: 2', '0.1: 2', '0.25: 3', '0.5: 3', '1: 3', '2.5: 3', '5: 3', '10: 3'],
+    ...['30: 4', '60: 4', '300: 4', '900: 4', '3600: 4', '+Inf: 5'],
+  ]);
+  expect(text).toContain('outbox_delivery_lag_seconds_count{group="search"} 5');
+  expect(text).toMatch(/outbox_delivery_lag_seconds_sum\{group="search"\} 5030\.25/);
 });
