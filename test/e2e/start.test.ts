@@ -1,7 +1,7 @@
 // `npm start` from outside, with a state folder and ports of its own.
 
 import { spawnSync } from 'node:child_process';
-import { mkdtemp, readFile, rm, chmod } from 'node:fs/promises';
+import { mkdtemp, readFile, rm, chmod, writeFile } from 'node:fs/promises';
 import { createServer } from 'node:http';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
@@ -41,8 +41,12 @@ afterEach(async () => {
   });
 });
 
-function start(args: { readonly waitFor?: string } = {}): Promise<Program> {
-  const program = runProgram(ENTRY, { env: { PULSEBOX_STATE: state, WORKER_HEALTH_PORT: String(port) } });
+function start(
+  args: { readonly waitFor?: string; readonly env?: Readonly<Record<string, string>> } = {},
+): Promise<Program> {
+  const program = runProgram(ENTRY, {
+    env: { PULSEBOX_STATE: state, WORKER_HEALTH_PORT: String(port), ...args.env },
+  });
   return program.says(args.waitFor ?? 'Ctrl-C stops it').then(() => program);
 }
 
@@ -88,6 +92,46 @@ test('clears away what a killed start left running', async () => {
   expect(await second.exited).toMatchObject({ code: 1 });
   next.kill('SIGINT');
   expect(await next.exited).toMatchObject({ code: 0 });
+});
+
+test('lets one of several that are started at once through, after one that was killed, too', async () => {
+  await writeFile(join(state, 'start.lock'), '999999999\n');
+  const programs = [1, 2, 3].map(() =>
+    runProgram(ENTRY, { env: { PULSEBOX_STATE: state, WORKER_HEALTH_PORT: String(port) } }),
+  );
+  const ends = programs.map(async (program) => {
+    await program.exited;
+    return program;
+  });
+  const refused = await Promise.race(ends);
+  expect(refused.output()).toContain('it runs already');
+  await eventually(() => programs.some((program) => program.output().includes('Ctrl-C stops it')), {
+    withinMs: 30_000,
+  });
+  for (const program of programs) program.kill('SIGINT');
+  const outputs = (await Promise.all(ends)).map((program) => program.output());
+  expect(outputs.filter((output) => output.includes('made a new database'))).toHaveLength(1);
+  expect(outputs.filter((output) => output.includes('it runs already'))).toHaveLength(2);
+});
+
+test('takes an empty DATABASE_URL and a broken run file for none, and says that a password is gone', async () => {
+  await writeFile(join(state, 'run.json'), '{"supervisorPid":');
+  const first = await start({ env: { DATABASE_URL: '', DATABASE_DIRECT_URL: 'postgres://x@127.0.0.1:1/x' } });
+  const { workers } = await readRunFile();
+  const health = await (await fetch(workers[0]?.healthUrl ?? '')).text();
+  expect(health).not.toContain('degraded');
+  first.kill('SIGINT');
+  await first.exited;
+
+  await rm(join(state, 'postgres-password'));
+  const second = await start({ waitFor: 'to start afresh' });
+  expect(await second.exited).toMatchObject({ code: 1 });
+});
+
+test('says what is wrong with a DATABASE_URL', async () => {
+  const program = await start({ waitFor: 'what to do', env: { DATABASE_URL: 'localhost/mine' } });
+  expect(await program.exited).toMatchObject({ code: 1 });
+  expect(program.output()).toContain('DATABASE_URL is not a PostgreSQL URL');
 });
 
 test('names a port that is in use, and what to do', async () => {

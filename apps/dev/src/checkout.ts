@@ -16,6 +16,7 @@ export const checkout: {
   readonly databasePassword: string;
   readonly databaseLog: string;
   readonly runFile: string;
+  readonly startLock: string;
 } = {
   root,
   state,
@@ -23,4 +24,5 @@ export const checkout: {
   databasePassword: join(state, 'postgres-password'),
   databaseLog: join(state, 'postgres.log'),
   runFile: join(state, 'run.json'),
+  startLock: join(state, 'start.lock'),
 };

@@ -18,12 +18,23 @@ export interface RunningWorker {
   readonly healthUrl: string;
 }
 
-/** The file of a start that lives, or of one that was killed; undefined: neither. */
+/** The file of a start that lives, or of one that was killed; undefined: neither, or something else. */
 export async function readRunFile(): Promise<{ readonly run: RunFile; readonly alive: boolean } | undefined> {
   const text = await readFile(checkout.runFile, 'utf8').catch(() => undefined);
   if (text === undefined) return undefined;
-  const run = JSON.parse(text) as RunFile;
+  const run = parseRunFile(text);
+  if (run === undefined) return undefined;
   return { run, alive: isAlive(run.supervisorPid, 'start.') };
+}
+
+/** A full disk, or an editor, may have left something that `writeRunFile` never wrote: the next one replaces it. */
+function parseRunFile(text: string): RunFile | undefined {
+  try {
+    const run = JSON.parse(text) as RunFile | null;
+    return typeof run?.supervisorPid === 'number' && Array.isArray(run.workers) ? run : undefined;
+  } catch {
+    return undefined;
+  }
 }
 
 export async function writeRunFile(run: RunFile): Promise<void> {

@@ -3,7 +3,7 @@
 import { setTimeout as delay } from 'node:timers/promises';
 import { appMigrations } from '@pulsebox/app-schema';
 import { outboxMigrations } from '@pulsebox/outbox';
-import { migrate, postgresMigrations } from '@pulsebox/postgres';
+import { connectionConfig, migrate, postgresMigrations } from '@pulsebox/postgres';
 import type { EmbeddedServer } from '@pulsebox/postgres';
 import { searchMigrations } from '@pulsebox/search';
 import { startDatabase } from './database.ts';
@@ -11,6 +11,8 @@ import { isPortFree } from './ports.ts';
 import { stopProcess } from './process-table.ts';
 import { readRunFile, removeRunFile, writeRunFile } from './run-file.ts';
 import type { RunFile } from './run-file.ts';
+import { claimStart } from './start-lock.ts';
+import type { StartLock } from './start-lock.ts';
 import { suite } from './suite.ts';
 import type { WorkerApp } from './suite.ts';
 import { superviseWorker } from './supervise.ts';
@@ -28,6 +30,7 @@ async function main(): Promise<number> {
   let signals = 0;
   let workers: readonly SupervisedWorker[] = [];
   let database: EmbeddedServer | undefined;
+  let lock: StartLock | undefined;
   const onSignal = (): void => {
     signals += 1;
     stopping.abort();
@@ -37,13 +40,20 @@ async function main(): Promise<number> {
   for (const signal of ['SIGINT', 'SIGTERM', 'SIGHUP'] as const) process.on(signal, onSignal);
 
   try {
+    lock = await claimStart();
+    if (!lock.claimed) throw new StartError(runsAlready(lock.holderPid));
     await clearLeftovers();
     await assertPortsFree();
-    const databaseUrl = process.env['DATABASE_URL'] ?? (database = await start()).url;
+    const databaseUrl = ownDatabase() ?? (database = await start()).url;
     await prepare(databaseUrl);
     stopping.signal.throwIfAborted();
 
-    const environment = { ...process.env, DATABASE_URL: databaseUrl };
+    const environment = {
+      ...process.env,
+      DATABASE_URL: databaseUrl,
+      // Beside the embedded database it could only be that of another one.
+      ...(database === undefined ? {} : { DATABASE_DIRECT_URL: undefined }),
+    };
     workers = suite.map((app) => superviseWorker(app, environment));
     const run = describeRun(databaseUrl, workers);
     await writeRunFile(run);
@@ -61,7 +71,14 @@ async function main(): Promise<number> {
     await database?.stop();
     if (database !== undefined) say('the database is stopped; its data is kept');
     if (workers.length > 0) await removeRunFile();
+    if (lock?.claimed === true) await lock.release();
   }
+}
+
+/** An empty value counts as unset, as it does for the workers. */
+function ownDatabase(): string | undefined {
+  const url = process.env['DATABASE_URL']?.trim();
+  return url === '' ? undefined : url;
 }
 
 async function start(): Promise<EmbeddedServer> {
@@ -72,7 +89,7 @@ async function start(): Promise<EmbeddedServer> {
 }
 
 async function prepare(databaseUrl: string): Promise<void> {
-  const { applied } = await migrate({ connectionString: databaseUrl }, [
+  const { applied } = await migrate(connectionConfig({ url: databaseUrl }, 'pulsebox-start'), [
     postgresMigrations,
     outboxMigrations,
     appMigrations,
@@ -81,14 +98,16 @@ async function prepare(databaseUrl: string): Promise<void> {
   if (applied.length > 0) say(`applied ${applied.length} migrations`);
 }
 
+function runsAlready(pid: number): string {
+  return `it runs already, as process ${pid}: stop that one with Ctrl-C (or kill ${pid}), or use it as it is`;
+}
+
 /** What a start that was killed left running. */
 async function clearLeftovers(): Promise<void> {
   const found = await readRunFile();
   if (found === undefined) return;
   if (found.alive) {
-    throw new StartError(
-      `it runs already, as process ${found.run.supervisorPid}: stop that one with Ctrl-C (or kill ${found.run.supervisorPid}), or use it as it is`,
-    );
+    throw new StartError(runsAlready(found.run.supervisorPid));
   }
   for (const worker of found.run.workers) {
     await stopProcess(worker.pid, 'apps/', 'SIGTERM', 10_000);
@@ -166,7 +185,8 @@ function describeRun(databaseUrl: string, workers: readonly SupervisedWorker[]):
 
 function portOf(app: WorkerApp): number {
   const configured = Number(process.env[app.portVariable]);
-  return Number.isInteger(configured) && configured > 0 ? configured : app.defaultPort;
+  // What is no port is the worker's to complain of: it says what it expected.
+  return Number.isInteger(configured) && configured > 0 && configured < 65_536 ? configured : app.defaultPort;
 }
 
 function explain(error: unknown): string {
