@@ -52,7 +52,9 @@ export function openLog({ context, applicationName, migrations }: OpenLogOptions
   const waker = createWaker({ connection: config.OUTBOX_WORKER_LISTEN_NOTIFY ? direct : undefined, log });
   const metrics = outboxMetrics(registry);
   const holder = `${hostname()}/${process.pid}/${randomBytes(4).toString('hex')}`;
-  const whenMigrated = afterFirstSuccess(() => assertMigrated(pooled, migrations));
+  // Both loops wait for the one answer: one that never comes must not make them stuck.
+  const bounded = { ...pooled, query_timeout: 5_000 };
+  const whenMigrated = afterFirstSuccess(() => assertMigrated(bounded, migrations));
 
   return {
     pool,
