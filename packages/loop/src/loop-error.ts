@@ -4,6 +4,7 @@
 export const loopErrorCodes = {
   LOOP_ENV_INVALID: 'One or more environment variables are missing or have values that cannot be used.',
   LOOP_FLAGS_INVALID: 'The command line has an unknown flag or command, or a flag with an unusable value.',
+  LOOP_NODE_UNSUPPORTED: 'The program was started with a Node.js that is too old for it.',
   LOOP_OPTIONS_INVALID: 'A worker was composed wrongly: its name, its loops or its numbers.',
   LOOP_PORT_IN_USE: 'The sidecar cannot listen because another process holds its port.',
   LOOP_SIDECAR_START_FAILED: 'The sidecar could not listen on its host and port, or did not start in time.',

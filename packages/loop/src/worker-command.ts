@@ -16,6 +16,7 @@ import type { Loop } from './loop.ts';
 import { loopEnvironment } from './loop-environment.ts';
 import { LoopError } from './loop-error.ts';
 import { createRegistry, type Registry } from './metrics.ts';
+import { assertNodeVersion } from './node-version.ts';
 import { runWorker } from './run-worker.ts';
 import { port } from './variables.ts';
 
@@ -82,6 +83,7 @@ async function dispatch<S extends EnvironmentSchema>(
   argv: readonly string[],
   env: WorkerProcess['env'],
 ): Promise<number> {
+  assertNodeVersion(process.versions.node);
   const line = parseCommandLine(argv);
   if (line.command === 'run') return run(command, line, env);
   if (line.command === 'healthcheck') return runHealthcheck(command, line, env);
