@@ -1,6 +1,7 @@
 // How writers behave, good and bad: each of these is a way in which an event can become visible later than others
 // that were numbered after it.
 
+import { randomUUID } from 'node:crypto';
 import type { Pause } from './pause.ts';
 import { SHARED_KEYS } from './schema.ts';
 import { happen, happenInBulk, happenOften, lockKeys } from './witnessed.ts';
@@ -12,6 +13,8 @@ export interface Turn extends Witnessed {
   commitNow(): Promise<void>;
   /** Opens a transaction of its own beside this one. */
   alongside(work: (turn: Turn) => Promise<void>): Promise<void>;
+  /** Ends it by PREPARE TRANSACTION and, a while later, by the decision about it. */
+  prepare(gid: string): Promise<void>;
   savepointRolledBack(): void;
 }
 
@@ -24,6 +27,7 @@ export type BehaviourName =
   | 'savepoints'
   | 'many savepoints'
   | 'many of one key'
+  | 'prepared'
   | 'large';
 
 export interface Behaviour {
@@ -125,6 +129,16 @@ export const behaviours: readonly Behaviour[] = [
       const [key] = keys(turn, 1);
       await lockKeys(turn, [key]);
       await happenOften(turn, key, turn.random.integer(50, 200));
+    },
+  },
+  {
+    // Open on the server while no session is in it. Whoever prepared it may die before deciding.
+    name: 'prepared',
+    weight: 0.6,
+    work: async (turn) => {
+      // Without a key: an orphan's locks would stop whoever wants them until the end of the run.
+      await happen(turn, null);
+      await turn.prepare(`torture-${randomUUID()}`);
     },
   },
 ];

@@ -1,12 +1,15 @@
-// Carries out the planned mishaps on real processes, and keeps a record of them on the database's clock.
+// Carries out the planned mishaps, and keeps a record of them on the database's clock.
 
 import type { Queryable } from '@pulsebox/postgres';
 import { end, terminate } from './fleet.ts';
 import type { Fleet, Member } from './fleet.ts';
+import { requestMishapKinds, workerMishapKinds } from './mishaps.ts';
+import type { Mishap, RequestMishapKind, WorkerMishapKind } from './mishaps.ts';
+import type { Network } from './network.ts';
 import type { Pause } from './pause.ts';
-import type { Mishap } from './plan.ts';
 import type { Random } from './random.ts';
-import { LEASE } from './schema.ts';
+import { leaseOf } from './schema.ts';
+import type { TortureServer } from './server.ts';
 
 /** Result: the number of the worker that holds the lease. $1 the lease's name. Index: lease_pkey. 0 rows: nobody. */
 const READER = `
@@ -16,6 +19,8 @@ const READER = `
 const MISHAP_BEGINS = `insert into torture.mishap (worker, kind) values ($1, $2) returning id`;
 
 const MISHAP_ENDS = `update torture.mishap set ended_at = clock_timestamp() where id = $1`;
+
+const MISHAP_NEVER_CAME = `delete from torture.mishap where id = $1`;
 
 /** What writers call their connections. */
 export const WRITER = 'torture-writer';
@@ -28,22 +33,45 @@ const CUT_ONE = `
   ) writing
   where n = 1 + $2::integer % writers`;
 
-/** Resolves when the plan is over or `pause` was cut short, and every frozen worker has been woken. */
-export async function chaos(
-  db: Queryable,
-  fleet: Fleet,
-  { mishaps, pause }: { readonly mishaps: readonly Mishap[]; readonly pause: Pause },
-): Promise<void> {
+export interface ChaosOptions {
+  /** Waits for the database to be back. */
+  readonly db: Queryable;
+  readonly fleet: Fleet;
+  readonly network: Network;
+  /** Undefined: the server is somebody's, and no crash is planned. */
+  readonly server: TortureServer | undefined;
+  readonly groups: readonly string[];
+  readonly pause: Pause;
+}
+
+/** Resolves when the plan is over or `pause` was cut short, and everything that was stopped runs again. */
+export async function chaos(options: ChaosOptions, mishaps: readonly Mishap[]): Promise<void> {
   const startedAtMs = performance.now();
+  const over = new AbortController();
   const underWay: Promise<void>[] = [];
+  // Each of these is done one at a time: a request, an outage.
+  let lastRequest: Promise<void> = Promise.resolve();
+  let lastOutage: Promise<void> = Promise.resolve();
   for (const mishap of mishaps) {
-    if (!(await pause(startedAtMs + mishap.atMs - performance.now()))) break;
-    const member = await victimOf(db, fleet, mishap);
-    // All of them are down or frozen already.
-    if (member === undefined) continue;
-    member.busy = true;
-    underWay.push(befall(db, fleet, { mishap, member, pause }));
+    if (!(await options.pause(startedAtMs + mishap.atMs - performance.now()))) break;
+    if (isOneOf(requestMishapKinds, mishap.kind)) {
+      const { kind } = mishap;
+      lastRequest = lastRequest.then(() => strikeRequest(options, kind, over.signal));
+    } else if (isOneOf(workerMishapKinds, mishap.kind)) {
+      const { kind } = mishap;
+      const member = await victimOf(options, mishap);
+      // All of them are down or frozen already.
+      if (member === undefined) continue;
+      if (kind !== 'clock') member.busy = true;
+      underWay.push(befall(options, { ...mishap, kind, member }));
+    } else if (mishap.kind === 'scale') {
+      underWay.push(scale(options, mishap.draw));
+    } else {
+      lastOutage = lastOutage.then(() => strikeWorld(options, mishap));
+    }
+    underWay.push(lastRequest, lastOutage);
   }
+  over.abort();
   await Promise.all(underWay);
 }
 
@@ -54,20 +82,23 @@ export async function cutWriters(db: Queryable, pause: Pause, random: Random): P
   }
 }
 
-async function victimOf(db: Queryable, fleet: Fleet, mishap: Mishap): Promise<Member | undefined> {
+async function victimOf({ db, fleet, groups }: ChaosOptions, mishap: Mishap): Promise<Member | undefined> {
+  if (mishap.victim === 'any') return fleet.idle().at(-1);
+  const group = groups[mishap.draw % groups.length] ?? '';
+  const { rows } = await db.query<{ worker: number }>(READER, [leaseOf(group)]);
   const idle = fleet.idle();
-  if (mishap.victim === 'any') return idle.at(-1);
-  const { rows } = await db.query<{ worker: number }>(READER, [LEASE]);
   return idle.find((member) => member.number === rows[0]?.worker) ?? idle[0];
 }
 
-async function befall(
-  db: Queryable,
-  fleet: Fleet,
-  { mishap, member, pause }: { readonly mishap: Mishap; readonly member: Member; readonly pause: Pause },
-): Promise<void> {
-  const { rows } = await db.query<{ id: number }>(MISHAP_BEGINS, [member.number, mishap.kind]);
-  switch (mishap.kind) {
+interface Blow extends Mishap {
+  readonly kind: WorkerMishapKind;
+  readonly member: Member;
+}
+
+async function befall(options: ChaosOptions, { kind, member, lastsMs, draw }: Blow): Promise<void> {
+  const { fleet, pause } = options;
+  const ended = await begin(options, kind, member.number);
+  switch (kind) {
     case 'kill':
       await end(member, 'SIGKILL');
       break;
@@ -77,14 +108,63 @@ async function befall(
     case 'freeze':
     case 'blink':
       member.child.kill('SIGSTOP');
-      await pause(mishap.lastsMs);
+      await pause(lastsMs);
       member.child.kill('SIGCONT');
       member.busy = false;
       break;
+    case 'clock':
+      // Up to three days to either side.
+      fleet.setClock(member, ((draw % 145) - 72) * 3_600_000);
+      break;
   }
-  await db.query(MISHAP_ENDS, [rows[0]?.id]);
-  if (mishap.kind === 'kill' || mishap.kind === 'restart') {
-    await pause(mishap.lastsMs);
+  await ended();
+  if (kind === 'kill' || kind === 'restart') {
+    await pause(lastsMs);
     fleet.start();
   }
+}
+
+/** More pods, or fewer: those that leave are asked to, and not replaced. */
+async function scale(options: ChaosOptions, size: number): Promise<void> {
+  const { fleet } = options;
+  const ended = await begin(options, 'scale', null);
+  const running = fleet.idle();
+  for (let n = running.length; n < size; n += 1) fleet.start();
+  await Promise.all(running.slice(size).map(terminate));
+  await ended();
+}
+
+async function strikeRequest(
+  options: ChaosOptions,
+  kind: RequestMishapKind,
+  signal: AbortSignal,
+): Promise<void> {
+  const { rows } = await options.db.query<{ id: number }>(MISHAP_BEGINS, [null, kind]);
+  const struck = await options.network.breakRequest(kind, signal);
+  await options.db.query(struck ? MISHAP_ENDS : MISHAP_NEVER_CAME, [rows[0]?.id]);
+}
+
+async function strikeWorld(options: ChaosOptions, { kind, lastsMs }: Mishap): Promise<void> {
+  const { network, server, pause } = options;
+  const ended = await begin(options, kind, null);
+  if (kind === 'network away' || kind === 'network hung') await network.fail(kind, lastsMs, pause);
+  else if ((kind === 'crash' || kind === 'power cut') && server !== undefined)
+    await server.crash(kind, lastsMs);
+  await ended();
+}
+
+/** Records that it begins; what is returned records that it has ended. */
+async function begin(
+  { db }: ChaosOptions,
+  kind: Mishap['kind'],
+  worker: number | null,
+): Promise<() => Promise<void>> {
+  const { rows } = await db.query<{ id: number }>(MISHAP_BEGINS, [worker, kind]);
+  return async () => {
+    await db.query(MISHAP_ENDS, [rows[0]?.id]);
+  };
+}
+
+function isOneOf<T extends string>(kinds: readonly T[], kind: string): kind is T {
+  return (kinds as readonly string[]).includes(kind);
 }

@@ -23,6 +23,8 @@ export interface Fleet {
   /** Processes that turn and that nobody is busy with. */
   idle(): Member[];
   start(): Member;
+  /** Moves the wall clock of a worker to so far from the truth. */
+  setClock(member: Member, offsetMs: number): void;
   /** SIGTERM to all that run; resolves when they have ended. */
   stop(): Promise<void>;
   /** SIGKILL to all, frozen ones as well, at once. For the way out. */
@@ -33,10 +35,12 @@ export interface Fleet {
 
 export interface FleetOptions {
   readonly databaseUrl: string;
+  readonly groups: readonly string[];
   readonly leaseTtlMs: number;
   readonly logFolder: string;
   readonly mutant: MutantName | undefined;
   readonly batchSizeOf: (worker: number) => number;
+  readonly clockOffsetMsOf: (worker: number) => number;
   readonly seedOf: (worker: number) => number;
 }
 
@@ -51,6 +55,7 @@ export function createFleet(options: FleetOptions): Fleet {
     const settings: WorkerSettings = {
       number,
       databaseUrl: options.databaseUrl,
+      groups: options.groups,
       batchSize: options.batchSizeOf(number),
       leaseTtlMs: options.leaseTtlMs,
       seed: options.seedOf(number),
@@ -64,6 +69,7 @@ export function createFleet(options: FleetOptions): Fleet {
         NODE_OPTIONS: '',
         TORTURE_WORKER: JSON.stringify(settings),
         TORTURE_MUTANT: options.mutant ?? '',
+        TORTURE_CLOCK_OFFSET_MS: String(options.clockOffsetMsOf(number)),
       },
     });
     closeSync(output);
@@ -81,6 +87,10 @@ export function createFleet(options: FleetOptions): Fleet {
     },
     idle: () => members.filter((member) => runs(member) && !member.busy),
     start,
+    setClock(member, offsetMs): void {
+      // One that has just ended has no channel any more.
+      if (runs(member) && member.child.connected) member.child.send({ clockOffsetMs: offsetMs }, ignore);
+    },
     async stop(): Promise<void> {
       await Promise.all(members.filter(runs).map(terminate));
     },
@@ -110,6 +120,7 @@ export async function end({ child }: Member, signal: NodeJS.Signals): Promise<vo
 function nodeArguments(mutant: MutantName | undefined): string[] {
   return [
     '--conditions=source',
+    `--import=${beside('shift-clock.ts').href}`,
     ...(mutant === undefined ? [] : [`--import=${beside('install-mutant.ts').href}`]),
     fileURLToPath(beside('worker.ts')),
   ];
@@ -122,4 +133,8 @@ function beside(name: string): URL {
 async function lastWords({ number, child, logFile }: Member): Promise<string> {
   const lines = (await readFile(logFile, 'utf8')).trim().split('\n').slice(-12);
   return [`worker ${number} ended with ${child.exitCode ?? child.signalCode}`, ...lines].join('\n      ');
+}
+
+function ignore(): void {
+  // It ended meanwhile; how, is seen elsewhere.
 }

@@ -1,15 +1,16 @@
 // npm run torture: see README.md beside this file.
 
-import { mkdtemp, rm } from 'node:fs/promises';
+import { chmod, mkdtemp, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { startEmbeddedServer } from '@pulsebox/postgres';
-import { createTestDatabase, freePort } from '@pulsebox/test-support';
+import { createTestDatabase } from '@pulsebox/test-support';
 import { commandLineHelp, parseCommandLine } from './command-line.ts';
 import type { CommandLine } from './command-line.ts';
 import { mutants } from './mutants.ts';
 import { renderReport } from './summary.ts';
 import type { Report } from './summary.ts';
+import { startTortureServer } from './server.ts';
+import type { TortureServer } from './server.ts';
 import { torture } from './torture.ts';
 
 process.exitCode = await main(process.argv.slice(2));
@@ -45,16 +46,19 @@ async function main(argv: readonly string[]): Promise<number> {
 
 async function run({ options, databaseUrl, keep }: CommandLine, signal: AbortSignal): Promise<number> {
   const folder = await mkdtemp(join(tmpdir(), 'pulsebox-torture-'));
-  const server = databaseUrl === undefined ? await startServer(folder) : undefined;
+  // Under root the server runs as another account, which must be able to enter.
+  await chmod(folder, 0o755);
+  const server = databaseUrl === undefined ? await startTortureServer(folder) : undefined;
   try {
     const database = await createTestDatabase(databaseUrl ?? server?.url ?? '', { migrated: false });
     try {
       const { seed, durationMs, writers, workers, leaseTtlMs } = options;
       console.log(
-        `seed ${seed}, ${durationMs / 1_000} s, ${writers} writers, ${workers} workers, lease ${leaseTtlMs} ms${options.mutant === undefined ? '' : `, mutant ${options.mutant}`}`,
+        `seed ${seed}, ${durationMs / 1_000} s, ${writers} writers, ${workers} workers, ${options.groups} groups, lease ${leaseTtlMs} ms${options.mutant === undefined ? '' : `, mutant ${options.mutant}`}`,
       );
       const report = await torture(options, {
         databaseUrl: database.url,
+        server,
         logFolder: folder,
         signal,
         onProgress: (line) => console.log(line),
@@ -70,31 +74,16 @@ async function run({ options, databaseUrl, keep }: CommandLine, signal: AbortSig
       else await database.drop();
     }
   } finally {
-    await server?.stop();
-    if (!keep) {
+    if (keep) {
+      await server?.stop();
+    } else {
+      await server?.remove();
       await rm(folder, { recursive: true, force: true });
-      if (server !== undefined) await rm(server.dataDirectory, { recursive: true, force: true });
     }
   }
 }
 
-type Server = Awaited<ReturnType<typeof startServer>>;
-
-async function startServer(folder: string) {
-  const server = await startEmbeddedServer({
-    dataDirectory: join(folder, 'data'),
-    port: await freePort(),
-    password: 'torture',
-    // As in production, writes reach the disk: commits take their time, and overtake one another.
-    settings: { fsync: 'on', max_connections: '200' },
-  });
-  process.once('exit', () => {
-    void server.kill();
-  });
-  return server;
-}
-
-function whereIs(server: Server | undefined): string {
+function whereIs(server: TortureServer | undefined): string {
   return server === undefined ? '' : ` in the data folder ${server.dataDirectory}`;
 }
 

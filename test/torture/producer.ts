@@ -1,10 +1,13 @@
 // The writers: clients that behave in one way or another, transaction after transaction, until the run is over.
 
+import type { Queryable } from '@pulsebox/postgres';
 import type { Pool, PoolClient } from 'pg';
 import { behaviours, large } from './behaviours.ts';
 import type { Behaviour, BehaviourName, Turn } from './behaviours.ts';
 import type { Pause } from './pause.ts';
 import type { Random } from './random.ts';
+import { refusedToPrepare } from './holders.ts';
+import { isConnectionError, patiently } from './patience.ts';
 import { SHARED_KEYS } from './schema.ts';
 import { happenByItself } from './witnessed.ts';
 
@@ -16,6 +19,10 @@ export interface Tally {
   autocommitted: number;
   /** Connections cut while they wrote: whether what was under way is committed, their writers never learn. */
   cut: number;
+  /** Transactions that went through PREPARE TRANSACTION. */
+  prepared: number;
+  /** Of these, left undecided by writers that were cut off. */
+  orphans: number;
 }
 
 export interface ProducerOptions {
@@ -38,7 +45,7 @@ export async function write(options: ProducerOptions, random: Random): Promise<v
     try {
       await writeOnce(options, random);
     } catch (error) {
-      if (!wasCut(error)) throw error;
+      if (!isConnectionError(error)) throw error;
       options.tally.cut += 1;
     }
   }
@@ -46,8 +53,16 @@ export async function write(options: ProducerOptions, random: Random): Promise<v
 
 /** A transaction of very many events: first one that is rolled back, then one that counts. */
 export async function writeLarge(options: ProducerOptions, random: Random, events: number): Promise<void> {
-  await transact(options, random, { behaviour: large(Math.ceil(events / 10)), commits: false });
-  await transact(options, random, { behaviour: large(events), commits: true });
+  await patiently(() =>
+    transact(options, random, { behaviour: large(Math.ceil(events / 10)), commits: false }),
+  );
+  await patiently(async () => {
+    // Committed by an attempt that never learnt of it.
+    const { rowCount } = await options.pool.query(
+      `select from torture.emitted where behaviour = 'large' limit 1`,
+    );
+    if (rowCount === 0) await transact(options, random, { behaviour: large(events), commits: true });
+  });
 }
 
 /** An event after all others, in a transaction of its own. Returns its position. */
@@ -68,14 +83,6 @@ async function writeOnce(options: ProducerOptions, random: Random): Promise<void
   await transact(options, random, { behaviour, commits: !random.chance(ROLLED_BACK) });
 }
 
-/** By the server's word (admin_shutdown), or because the socket was closed before the answer came. */
-function wasCut(error: unknown): boolean {
-  if (!(error instanceof Error)) return false;
-  return (
-    ('code' in error && error.code === '57P01') || /connection terminated|not queryable/i.test(error.message)
-  );
-}
-
 async function autocommit({ pool, tally }: ProducerOptions, random: Random): Promise<void> {
   const key = random.chance(0.5) ? `key:${random.integer(1, SHARED_KEYS)}` : null;
   await withClient(pool, (client) => happenByItself({ client, random, behaviour: 'autocommit' }, key));
@@ -90,6 +97,21 @@ async function transact(
   const { pool, pause, tally } = options;
   await withClient(pool, async (client) => {
     let ended = false;
+    const prepare = async (gid: string): Promise<void> => {
+      ended = true;
+      try {
+        await client.query(`prepare transaction '${gid}'`);
+      } catch (error) {
+        if (!refusedToPrepare(error)) throw error;
+        tally.rolledBack += 1;
+        return;
+      }
+      tally.prepared += 1;
+      await pause(random.integer(5, 300));
+      await client.query(`${commits ? 'commit' : 'rollback'} prepared '${gid}'`);
+      if (commits) tally.committed += 1;
+      else tally.rolledBack += 1;
+    };
     const end = async (by: 'commit' | 'rollback'): Promise<void> => {
       ended = true;
       await client.query(by);
@@ -105,6 +127,7 @@ async function transact(
         tally.savepointsRolledBack += 1;
       },
       commitNow: () => end('commit'),
+      prepare,
       alongside: async (work) => {
         const inner = { ...behaviour, work };
         await transact(options, random, { behaviour: inner, commits: !random.chance(ROLLED_BACK) });
@@ -116,9 +139,9 @@ async function transact(
   });
 }
 
-/** A client that had an error is not used again. */
+/** Waits for a database that is away. A client that had an error is not used again. */
 async function withClient<T>(pool: Pool, work: (client: PoolClient) => Promise<T>): Promise<T> {
-  const client = await pool.connect();
+  const client = await patiently(async () => await pool.connect());
   // Without a listener, a connection that is cut while it does nothing would end this process.
   client.on('error', ignore);
   try {
@@ -130,6 +153,19 @@ async function withClient<T>(pool: Pool, work: (client: PoolClient) => Promise<T
     client.release(true);
     throw error;
   }
+}
+
+/**
+ * Decides about prepared transactions whose writers were cut off before they could. Result: how many there were.
+ * The database keeps them, and their locks and xids, for as long as nobody does.
+ */
+export async function decideOrphans(db: Queryable): Promise<number> {
+  const { rows } = await db.query<{ gid: string }>(
+    `select gid from pg_prepared_xacts where database = current_database()`,
+  );
+  for (const [n, { gid }] of rows.entries())
+    await db.query(`${n % 2 === 0 ? 'commit' : 'rollback'} prepared '${gid}'`);
+  return rows.length;
 }
 
 function ignore(): void {

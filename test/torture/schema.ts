@@ -3,15 +3,19 @@
 import type { Queryable } from '@pulsebox/postgres';
 import { laneLeaseName } from '@pulsebox/outbox';
 
-export const GROUP = 'torture';
+/** The names of the groups that read the log, each for itself. */
+export function groupNames(groups: number): string[] {
+  return Array.from({ length: groups }, (_, n) => `torture-${n + 1}`);
+}
 
 /** What a worker calls itself as the holder of a lease; the trigger below reads its number out of it. */
 export function holderName(worker: number, pid: number): string {
   return `torture/${worker}/${pid}`;
 }
 
-/** The lease of the one lane that is tortured. */
-export const LEASE = laneLeaseName({ group: GROUP, lane: 0 });
+export function leaseOf(group: string): string {
+  return laneLeaseName({ group, lane: 0 });
+}
 
 const SCHEMA = `
   create schema torture;
@@ -35,43 +39,78 @@ const SCHEMA = `
 
   -- What the workers' handlers were given. The order of the ids is the order of delivery.
   create table torture.delivery (
-    id       bigint generated always as identity primary key,
-    position bigint not null,
-    key      text,
-    counter  bigint,
-    worker   integer not null,
-    token    bigint not null,
-    -- The worker's batches are numbered from 1.
-    batch    integer not null
+    id         bigint generated always as identity primary key,
+    group_name text not null,
+    position   bigint not null,
+    key        text,
+    counter    bigint,
+    worker     integer not null,
+    token      bigint not null,
+    -- The worker's batches for this group are numbered from 1.
+    batch      integer not null,
+    -- Of the statement: one time for a batch.
+    at         timestamptz not null default statement_timestamp()
   );
-  create index delivery_position on torture.delivery (position);
+  create index delivery_position on torture.delivery (position, group_name);
 
-  -- What befell a worker, on the database's clock: from before the signal was sent until after it had its effect.
+  -- What befell a worker, or everybody, on the database's clock: from before it was done until after it had its effect.
   create table torture.mishap (
     id       integer generated always as identity primary key,
-    worker   integer not null,
+    worker   integer,
     kind     text not null,
     began_at timestamptz not null default clock_timestamp(),
     ended_at timestamptz
   );
 
-  -- Who held the lease, by fencing token, and how the one before had ended: by its deadline, or by giving it back.
+  -- Who held a lease, by fencing token, and how the one before had ended: by its deadline, or by giving it back.
   create table torture.reign (
-    token                bigint primary key,
-    worker               integer not null,
-    began_at             timestamptz not null default clock_timestamp(),
-    previous_ran_out     boolean not null
+    group_name       text not null,
+    token            bigint not null,
+    worker           integer not null,
+    began_at         timestamptz not null default clock_timestamp(),
+    previous_ran_out boolean not null,
+    primary key (group_name, token)
   );
   create function torture.note_reign() returns trigger language plpgsql as $$
   begin
     if tg_op = 'INSERT' or new.token > old.token then
-      insert into torture.reign (token, worker, previous_ran_out)
-      values (new.token, split_part(new.holder, '/', 2)::integer, tg_op = 'UPDATE' and old.holder is not null);
+      insert into torture.reign (group_name, token, worker, previous_ran_out)
+      values (split_part(new.name, '/', 2), new.token, split_part(new.holder, '/', 2)::integer,
+              tg_op = 'UPDATE' and old.holder is not null);
     end if;
     return null;
   end $$;
   create trigger note_reign after insert or update on pulsebox.lease
-    for each row execute function torture.note_reign()`;
+    for each row execute function torture.note_reign();
+
+  -- Every delivery of an event that its group had had before, and what explains it. Null: nothing does.
+  --
+  -- Either the earlier of the two holders lost the lease by its deadline while that very process was killed or frozen.
+  -- Or the batch was under way (delivered at most five seconds before, a freeze included) when its store, or the
+  -- database, or the network was struck. A store of which only the answer was lost is no reason: it counts, and who
+  -- is in doubt has to ask.
+  create view torture.redelivery as
+  select again.id, again.group_name, again.position, again.worker, again.token, again.batch,
+         again.before_worker, again.before_token, again.before_batch,
+         next.token is not null as lease_ended, coalesce(next.previous_ran_out, false) as lease_ran_out,
+         (select m.kind from torture.mishap m
+          where m.kind in ('kill', 'freeze') and again.token <> again.before_token and next.previous_ran_out
+                and m.worker = earlier.worker
+                and m.began_at < next.began_at and coalesce(m.ended_at, 'infinity') > earlier.began_at
+             or m.kind in ('crash', 'power cut', 'network away', 'network hung', 'store request lost', 'store cut off')
+                and again.before_at between m.began_at - interval '5 s' and coalesce(m.ended_at, 'infinity')
+                and again.at >= m.began_at
+          order by m.kind in ('kill', 'freeze') desc, m.id desc limit 1) as explained_by
+  from (
+    select d.*, lag(worker) over same as before_worker, lag(batch) over same as before_batch,
+           lag(token) over same as before_token, lag(at) over same as before_at
+    from torture.delivery d
+    window same as (partition by group_name, position order by id)
+  ) again
+  join torture.reign earlier
+    on earlier.group_name = again.group_name and earlier.token = least(again.token, again.before_token)
+  left join torture.reign next on next.group_name = again.group_name and next.token = earlier.token + 1
+  where again.before_token is not null`;
 
 /** Besides the keys that writers share there is one that only the large transaction locks. */
 const KEYS = `

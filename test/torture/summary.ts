@@ -2,6 +2,7 @@
 
 import type { Queryable } from '@pulsebox/postgres';
 import type { Check } from './checker.ts';
+import { requestMishapKinds, workerMishapKinds, worldMishapKinds } from './mishaps.ts';
 import type { TortureOptions } from './plan.ts';
 import type { Tally } from './producer.ts';
 
@@ -13,10 +14,10 @@ export interface Figures {
   readonly deliveries: number;
   readonly batches: number;
   readonly redelivered: number;
-  readonly kills: number;
-  readonly freezes: number;
-  readonly blinks: number;
-  readonly restarts: number;
+  /** How often each kind of mishap struck. */
+  readonly mishaps: Readonly<Record<string, number>>;
+  /** Redeliveries by the kind of mishap that explains them. */
+  readonly explained: Readonly<Record<string, number>>;
   /** Leases that changed hands after their deadline, and after they were given back. */
   readonly ranOut: number;
   readonly givenBack: number;
@@ -26,16 +27,19 @@ const FIGURES = `
   select (select count(*) from torture.emitted)::float8 as events,
          (select count(*) from torture.emitted where behaviour = 'large')::float8 as largest,
          (select count(*) from (
-            select position, max(position) over (order by id rows between unbounded preceding and 1 preceding) as highest
-            from (select distinct on (position) id, position from torture.delivery order by position, id) f
+            select position, max(position) over (partition by group_name order by id
+                                                 rows between unbounded preceding and 1 preceding) as highest
+            from (select distinct on (position, group_name) id, group_name, position
+                  from torture.delivery order by position, group_name, id) f
           ) d where position < highest)::float8 as late,
          (select count(*) from torture.delivery)::float8 as deliveries,
-         (select count(*) from (select distinct worker, batch from torture.delivery) b)::float8 as batches,
-         (select count(*) - count(distinct position) from torture.delivery)::float8 as redelivered,
-         (select count(*) from torture.mishap where kind = 'kill')::float8 as kills,
-         (select count(*) from torture.mishap where kind = 'freeze')::float8 as freezes,
-         (select count(*) from torture.mishap where kind = 'blink')::float8 as blinks,
-         (select count(*) from torture.mishap where kind = 'restart')::float8 as restarts,
+         (select count(*) from (select distinct group_name, worker, batch from torture.delivery) b)::float8 as batches,
+         (select count(*) from torture.redelivery)::float8 as redelivered,
+         (select coalesce(jsonb_object_agg(kind, n), '{}')
+          from (select kind, count(*) as n from torture.mishap group by kind) m) as mishaps,
+         (select coalesce(jsonb_object_agg(kind, n), '{}')
+          from (select coalesce(explained_by, 'nothing') as kind, count(*) as n
+                from torture.redelivery group by 1) r) as explained,
          (select count(*) from torture.reign where previous_ran_out)::float8 as "ranOut",
          (select count(*) from torture.reign where not previous_ran_out and token > 1)::float8 as "givenBack"`;
 
@@ -63,10 +67,13 @@ const n = (value: number): string => figure.format(value);
 export function renderReport({ options, tally, figures, checks, crashes, caughtUp, passed }: Report): string {
   const lines = [
     `written     ${n(figures.events)} events, ${n(figures.largest)} of them in one transaction`,
-    `            ${n(tally.committed)} transactions committed, ${n(tally.rolledBack)} rolled back, ${n(tally.autocommitted)} autocommits, ${n(tally.savepointsRolledBack)} savepoints rolled back, ${n(tally.cut)} cut off`,
-    `mishaps     ${n(figures.kills)} kills, ${n(figures.freezes)} freezes past the lease, ${n(figures.blinks)} blinks within it, ${n(figures.restarts)} restarts`,
+    `            ${n(tally.committed)} transactions committed, ${n(tally.rolledBack)} rolled back, ${n(tally.autocommitted)} autocommits, ${n(tally.savepointsRolledBack)} savepoints rolled back, ${n(tally.prepared)} prepared (${n(tally.orphans)} of them left undecided), ${n(tally.cut)} cut off`,
+    ...mishapGroups.map(
+      (kinds, line) => `${line === 0 ? 'mishaps ' : '        '}    ${counts(figures.mishaps, kinds)}`,
+    ),
     `            the lease changed hands ${n(figures.ranOut)} times by its deadline, ${n(figures.givenBack)} times by being given back`,
-    `delivered   ${n(figures.deliveries)} in ${n(figures.batches)} batches, ${n(figures.late)} late, ${n(figures.redelivered)} again`,
+    `delivered   ${n(figures.deliveries)} to ${options.groups} groups in ${n(figures.batches)} batches, ${n(figures.late)} late`,
+    `again       ${n(figures.redelivered)}${figures.redelivered === 0 ? '' : `, because of: ${counts(figures.explained, Object.keys(figures.explained))}`}`,
     '',
     ...checks.flatMap(renderCheck),
     `crashed      ${crashes.length}  workers that ended unasked or badly`,
@@ -76,6 +83,13 @@ export function renderReport({ options, tally, figures, checks, crashes, caughtU
     passed ? 'PASSED' : `FAILED   (seed ${options.seed})`,
   ];
   return lines.join('\n');
+}
+
+/** One line each: a summary that names only what struck would hide what did not. */
+const mishapGroups = [workerMishapKinds, requestMishapKinds, worldMishapKinds];
+
+function counts(of: Readonly<Record<string, number>>, kinds: readonly string[]): string {
+  return kinds.map((kind) => `${kind} ${n(of[kind] ?? 0)}`).join(', ');
 }
 
 function renderCheck({ name, meaning, count, offenders }: Check): string[] {

@@ -2,23 +2,31 @@
 
 import { outboxMigrations } from '@pulsebox/outbox';
 import { createPool, migrate, postgresMigrations } from '@pulsebox/postgres';
+import type { Queryable } from '@pulsebox/postgres';
 import type { Pool } from 'pg';
 import { chaos, cutWriters, WRITER } from './chaos.ts';
 import { runChecks } from './checker.ts';
 import { createFleet } from './fleet.ts';
 import type { Fleet } from './fleet.ts';
+import { analyst, forgottenPreparedTransaction, idleWriter } from './holders.ts';
+import { createNetwork } from './network.ts';
+import type { Network } from './network.ts';
+import { patientQueries } from './patience.ts';
 import { pauseUntil } from './pause.ts';
 import { plan } from './plan.ts';
 import type { Plan, TortureOptions } from './plan.ts';
-import { write, writeLarge, writeLast } from './producer.ts';
+import { decideOrphans, write, writeLarge, writeLast } from './producer.ts';
 import type { Tally } from './producer.ts';
-import { createWitnesses } from './schema.ts';
+import { createWitnesses, groupNames } from './schema.ts';
+import type { TortureServer } from './server.ts';
 import { collectFigures } from './summary.ts';
 import type { Report } from './summary.ts';
 
 export interface TortureEnvironment {
   /** An empty database, for this run alone. */
   readonly databaseUrl: string;
+  /** The server that the database is on, if it may be killed. Undefined: no crashes. */
+  readonly server?: TortureServer | undefined;
   /** Where the workers' logs go. */
   readonly logFolder: string;
   /** Told what the run is at, a line at a time. */
@@ -27,22 +35,28 @@ export interface TortureEnvironment {
   readonly signal?: AbortSignal;
 }
 
-/** How long no event may arrive while some are missing, in milliseconds: many leases, and a slow machine. */
+/** How long no event may arrive while some are missing, in milliseconds: many leases, backoffs, and a slow machine. */
 const PATIENCE_MS = 20_000;
 
 /** Writes under torture, waits until the workers have caught up, and compares. */
 export async function torture(options: TortureOptions, environment: TortureEnvironment): Promise<Report> {
-  const { databaseUrl, logFolder, onProgress = ignore, signal = new AbortController().signal } = environment;
+  const { databaseUrl, server, logFolder, onProgress = ignore } = environment;
+  const signal = environment.signal ?? new AbortController().signal;
   const connection = { connectionString: databaseUrl, application_name: 'torture' };
   await migrate(connection, [postgresMigrations, outboxMigrations]);
   const pool = createPool({ connection, onIdleError: ignore });
-  const planned = plan(options);
+  const db = patientQueries(pool);
+  const planned = plan(options, server !== undefined);
+  const groups = groupNames(options.groups);
+  const network = await createNetwork(databaseUrl);
   const fleet = createFleet({
-    databaseUrl,
+    databaseUrl: network.workersUrl,
+    groups,
     logFolder,
     leaseTtlMs: options.leaseTtlMs,
     mutant: options.mutant,
     batchSizeOf: planned.batchSizeOf,
+    clockOffsetMsOf: planned.clockOffsetMsOf,
     seedOf: (worker) => planned.randomOfWorker(worker).integer(0, 2 ** 31),
   });
   const destroy = (): void => fleet.destroy();
@@ -53,14 +67,16 @@ export async function torture(options: TortureOptions, environment: TortureEnvir
     signal.throwIfAborted();
     await createWitnesses(pool);
     for (let n = 0; n < options.workers; n += 1) fleet.start();
-    await untilSomebodyReads(pool, fleet);
+    await untilAllAreRead(pool, fleet, groups.length);
 
     onProgress(`writing for ${options.durationMs / 1_000} s, ${planned.mishaps.length} mishaps planned`);
-    const tally = await writeUnderTorture(options, { pool, connection, fleet, planned, signal });
+    const scene = { pool, db, server, network, groups, fleet, planned, signal };
+    const tally = await writeUnderTorture(options, scene);
 
     onProgress('waiting until the workers have caught up');
+    tally.orphans = await decideOrphans(pool);
     const last = await writeLast(pool, planned.randomOfWriter(-1));
-    const caughtUp = await untilDelivered(pool, last, signal);
+    const caughtUp = await untilDelivered(pool, { position: last, groups: groups.length }, signal);
     await fleet.stop();
 
     onProgress('comparing');
@@ -75,6 +91,7 @@ export async function torture(options: TortureOptions, environment: TortureEnvir
     signal.removeEventListener('abort', destroy);
     process.off('exit', destroy);
     fleet.destroy();
+    await network.close();
     await pool.end();
   }
 }
@@ -88,35 +105,47 @@ async function analyse(pool: Pool): Promise<void> {
 }
 
 interface Scene {
+  /** The way to the database that nothing befalls but a crash of the server. */
   readonly pool: Pool;
-  readonly connection: { readonly connectionString: string };
+  /** The same, waiting for the server to be back. */
+  readonly db: Queryable;
+  readonly server: TortureServer | undefined;
+  readonly network: Network;
+  readonly groups: readonly string[];
   readonly fleet: Fleet;
   readonly planned: Plan;
   readonly signal: AbortSignal;
 }
 
 async function writeUnderTorture(options: TortureOptions, scene: Scene): Promise<Tally> {
-  const { pool, fleet, planned, signal } = scene;
+  const { pool, db, network, planned, signal } = scene;
   const { mishaps, randomOfWriter } = planned;
   // An overtaken writer uses two connections. Their name singles them out for being cut off.
   const writers = createPool({
-    connection: { ...scene.connection, application_name: WRITER },
+    connection: { connectionString: network.writersUrl, application_name: WRITER },
     max: 2 * options.writers,
     onIdleError: ignore,
   });
   const failed = new AbortController();
   const pause = pauseUntil(AbortSignal.any([AbortSignal.timeout(options.durationMs), failed.signal, signal]));
-  const tally: Tally = { committed: 0, rolledBack: 0, savepointsRolledBack: 0, autocommitted: 0, cut: 0 };
+  const tally = newTally();
   const { favoured, largeTransaction } = options;
 
   const underWay = Array.from({ length: options.writers }, (_, n) =>
     write({ pool: writers, pause, tally, favoured }, randomOfWriter(n)),
   );
   if (largeTransaction > 0) {
-    underWay.push(writeLarge({ pool, pause, tally }, randomOfWriter(-2), largeTransaction));
+    underWay.push(writeLarge({ pool: writers, pause, tally }, randomOfWriter(-2), largeTransaction));
   }
   if (options.chaos) {
-    underWay.push(chaos(pool, fleet, { mishaps, pause }), cutWriters(pool, pause, randomOfWriter(-3)));
+    const holder = { pool, pause, tally };
+    underWay.push(
+      chaos({ ...scene, pause }, mishaps),
+      cutWriters(db, pause, randomOfWriter(-3)),
+      idleWriter(holder, randomOfWriter(-4)),
+      analyst(holder),
+      forgottenPreparedTransaction(holder, randomOfWriter(-5)),
+    );
   }
   try {
     await Promise.all(underWay);
@@ -130,12 +159,24 @@ async function writeUnderTorture(options: TortureOptions, scene: Scene): Promise
   }
 }
 
+function newTally(): Tally {
+  return {
+    committed: 0,
+    rolledBack: 0,
+    savepointsRolledBack: 0,
+    autocommitted: 0,
+    cut: 0,
+    prepared: 0,
+    orphans: 0,
+  };
+}
+
 /** Events written before would not be late: they would merely be read from the start. */
-async function untilSomebodyReads(pool: Pool, fleet: Fleet): Promise<void> {
+async function untilAllAreRead(pool: Pool, fleet: Fleet, groups: number): Promise<void> {
   const deadlineMs = performance.now() + PATIENCE_MS;
   for (;;) {
-    const { rows } = await pool.query(`select from torture.reign limit 1`);
-    if (rows.length > 0) return;
+    const { rows } = await pool.query(`select distinct group_name from torture.reign`);
+    if (rows.length === groups) return;
     const crashes = await fleet.crashes();
     if (crashes.length > 0 || performance.now() > deadlineMs) {
       throw new Error(`no worker has begun to read\n${crashes.join('\n')}`);
@@ -146,20 +187,24 @@ async function untilSomebodyReads(pool: Pool, fleet: Fleet): Promise<void> {
 
 /** $1 position. Indexes: delivery_position, delivery_pkey from its end. */
 const UNTIL_DELIVERED = `
-  select exists (select from torture.delivery where position = $1) as done,
+  select (select count(distinct group_name) from torture.delivery where position = $1)::float8 as groups,
          coalesce((select max(id) from torture.delivery), 0)::float8 as newest`;
 
 /**
  * Nothing is open any more when the last event is written, so whoever delivers it has delivered everything before:
  * late events come first in a batch. False: deliveries have ceased.
  */
-async function untilDelivered(pool: Pool, position: number, signal: AbortSignal): Promise<boolean> {
+async function untilDelivered(
+  pool: Pool,
+  { position, groups }: { readonly position: number; readonly groups: number },
+  signal: AbortSignal,
+): Promise<boolean> {
   let newest = 0;
   let newestAtMs = performance.now();
   while (performance.now() - newestAtMs < PATIENCE_MS) {
     signal.throwIfAborted();
-    const { rows } = await pool.query<{ done: boolean; newest: number }>(UNTIL_DELIVERED, [position]);
-    if (rows[0]?.done) return true;
+    const { rows } = await pool.query<{ groups: number; newest: number }>(UNTIL_DELIVERED, [position]);
+    if (rows[0]?.groups === groups) return true;
     if (rows[0] !== undefined && rows[0].newest > newest) {
       newest = rows[0].newest;
       newestAtMs = performance.now();

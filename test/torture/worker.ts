@@ -5,21 +5,22 @@ import { createWaker, relay } from '@pulsebox/outbox';
 import type { OutboxEvent } from '@pulsebox/outbox';
 import { createPool } from '@pulsebox/postgres';
 import { seededRandom } from './random.ts';
-import { GROUP, holderName } from './schema.ts';
+import { holderName } from './schema.ts';
 
 /** What the parent hands over in TORTURE_WORKER, as JSON. */
 export interface WorkerSettings {
   readonly number: number;
   readonly databaseUrl: string;
+  readonly groups: readonly string[];
   readonly batchSize: number;
   readonly leaseTtlMs: number;
   readonly seed: number;
 }
 
-/** $1 positions, $2 keys, $3 counters, in the order of delivery; $4 worker, $5 fencing token, $6 batch. */
+/** $1 positions, $2 keys, $3 counters, in the order of delivery; $4 worker, $5 fencing token, $6 batch, $7 group. */
 const DELIVER = `
-  insert into torture.delivery (position, key, counter, worker, token, batch)
-  select position, key, counter, $4, $5, $6
+  insert into torture.delivery (position, key, counter, worker, token, batch, group_name)
+  select position, key, counter, $4, $5, $6, $7
   from unnest($1::bigint[], $2::text[], $3::bigint[]) with ordinality as e(position, key, counter, n)
   order by n`;
 
@@ -28,11 +29,13 @@ const connection = { connectionString: settings.databaseUrl, application_name: `
 const log = createLogger({ worker: 'torture', level: 'debug' });
 const pool = createPool({
   connection,
+  // Two for each relay and one for its handler.
+  max: 3 * settings.groups.length + 2,
   onIdleError: (error) => log.warn({ err: error }, 'idle connection lost'),
 });
 const waker = createWaker({ connection, log });
 const random = seededRandom(settings.seed);
-let batches = 0;
+const batches = new Map<string, number>();
 
 // A parent that is gone takes its workers with it.
 process.once('disconnect', () => process.kill(process.pid, 'SIGKILL'));
@@ -47,11 +50,11 @@ await runWorker({
   stalenessMultiplier: 10,
   drainMs: 10_000,
   log,
-  loops: [
+  loops: settings.groups.map((group) =>
     relay({
       pool,
       waker,
-      group: GROUP,
+      group,
       holder: holderName(settings.number, process.pid),
       batchSize: settings.batchSize,
       leaseTtlMs: settings.leaseTtlMs,
@@ -60,20 +63,22 @@ await runWorker({
       // It heeds no abort: the worst that a handler can do to the log.
       handler: async ({ events }, { fencingToken }) => {
         await dawdle(events.length);
-        batches += 1;
+        const batch = (batches.get(group) ?? 0) + 1;
+        batches.set(group, batch);
         await pool.query(DELIVER, [
           events.map((event) => event.position),
           events.map((event) => event.key),
           events.map(counterOf),
           settings.number,
           fencingToken,
-          batches,
+          batch,
+          group,
         ]);
         // Whoever dies here has delivered a batch and not stored its cursor.
         await dawdle(events.length);
       },
     }),
-  ],
+  ),
   close: async () => {
     await waker.close();
     await pool.end();

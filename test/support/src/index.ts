@@ -13,7 +13,7 @@ export { startMeilisearchStandIn } from './meilisearch-stand-in.ts';
 export type { StandInTask, TaskFault } from './meilisearch-tasks.ts';
 export type { TestDatabase, TestDatabaseOptions } from './test-database.ts';
 export { createTestDatabase } from './test-database.ts';
-export type { TcpProxy } from './tcp-proxy.ts';
+export type { BreakingMoment, TcpProxy } from './tcp-proxy.ts';
 export { tcpProxy } from './tcp-proxy.ts';
 export type { TemporaryServer } from './temporary-server.ts';
 export { startTemporaryServer } from './temporary-server.ts';

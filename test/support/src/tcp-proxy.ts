@@ -3,6 +3,13 @@
 import { connect, createServer } from 'node:net';
 import type { Socket } from 'node:net';
 
+/**
+ * When a connection breaks over a request: `request`, instead of passing it on; `execution`, as soon as it is passed
+ * on; `answer`, when the answer comes. The client cannot tell which. The server has not heard of the first, and has
+ * carried out the last.
+ */
+export type BreakingMoment = 'request' | 'execution' | 'answer';
+
 export interface TcpProxy {
   /** The given URL with the proxy's host and port in it. */
   readonly url: string;
@@ -17,6 +24,11 @@ export interface TcpProxy {
    * has done it, and the client cannot know. Resolves when that has happened.
    */
   loseAnswerTo(text: string): Promise<void>;
+  /**
+   * Breaks the connection of the next request that has `text` in it. Resolves with true when that has happened, and
+   * with false when the signal was aborted before: then nothing will. One at a time.
+   */
+  breakAt(moment: BreakingMoment, text: string, signal: AbortSignal): Promise<boolean>;
   close(): Promise<void>;
 }
 
@@ -25,7 +37,9 @@ export async function tcpProxy(targetUrl: string): Promise<TcpProxy> {
   const target = new URL(targetUrl);
   const sockets = new Set<Socket>();
   let state: 'open' | 'cut' | 'stalled' = 'open';
-  let doomed: { readonly text: string; readonly done: () => void } | undefined;
+  let doomed:
+    | { readonly moment: BreakingMoment; readonly text: string; readonly done: () => void }
+    | undefined;
 
   const join = (from: Socket, to: Socket): void => {
     sockets.add(from);
@@ -35,6 +49,20 @@ export async function tcpProxy(targetUrl: string): Promise<TcpProxy> {
       to.destroy();
     });
   };
+
+  async function breakAt(moment: BreakingMoment, text: string, signal: AbortSignal): Promise<boolean> {
+    return await new Promise<boolean>((resolve) => {
+      const mine = { moment, text, done: () => resolve(true) };
+      doomed = mine;
+      const forget = (): void => {
+        if (doomed !== mine) return;
+        doomed = undefined;
+        resolve(false);
+      };
+      signal.addEventListener('abort', forget, { once: true });
+      if (signal.aborted) forget();
+    });
+  }
 
   const server = createServer((client) => {
     if (state === 'cut') {
@@ -47,8 +75,17 @@ export async function tcpProxy(targetUrl: string): Promise<TcpProxy> {
     join(upstream, client);
     client.on('data', (chunk) => {
       if (doomed !== undefined && chunk.includes(doomed.text)) {
-        loseNext = doomed.done;
+        const { moment, done } = doomed;
         doomed = undefined;
+        if (moment === 'answer') {
+          loseNext = done;
+        } else {
+          if (moment === 'execution') upstream.end(chunk);
+          else upstream.destroy();
+          client.destroy();
+          done();
+          return;
+        }
       }
       upstream.write(chunk);
     });
@@ -87,10 +124,9 @@ export async function tcpProxy(targetUrl: string): Promise<TcpProxy> {
       for (const socket of sockets) socket.resume();
     },
     async loseAnswerTo(text): Promise<void> {
-      await new Promise<void>((done) => {
-        doomed = { text, done };
-      });
+      await breakAt('answer', text, new AbortController().signal);
     },
+    breakAt,
     async close(): Promise<void> {
       for (const socket of sockets) socket.destroy();
       await new Promise((resolve) => server.close(resolve));
