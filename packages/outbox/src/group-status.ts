@@ -49,6 +49,7 @@ export const GROUP_STATUS: string = `
               then extract(epoch from l.expires_at - clock_timestamp())::float8 end as "leaseSeconds",
          to_char(c.stored_at at time zone 'utc', 'YYYY-MM-DD"T"HH24:MI:SS.MS"Z"') as "storedAt"
   from outbox.consumer_group g
+  cross join (select era_floor as floor from outbox.setting) era
   cross join lateral generate_series(0, g.lanes - 1) as lane(n)
   cross join lateral (
     select * from outbox.cursor
@@ -62,7 +63,7 @@ export const GROUP_STATUS: string = `
       from pg_snapshot_xip(c.snapshot) as open(xid)
       cross join lateral (
         select e.created_at from outbox.event e
-        where (e.xid, e.seq) > (open.xid, coalesce(c.frozen_position, 0)) and (e.xid, e.seq) <= (open.xid, c.position)
+        where (e.xid, e.seq) > (open.xid, coalesce(c.frozen_position, era.floor)) and (e.xid, e.seq) <= (open.xid, c.position)
         order by e.xid, e.seq limit ${LAG_COUNTED_EXACTLY}
       ) probe
       where pg_visible_in_snapshot(open.xid, pg_current_snapshot())
@@ -72,7 +73,7 @@ export const GROUP_STATUS: string = `
         select e.created_at from outbox.event e
         where (e.xid, e.seq) >= (pg_snapshot_xmax(c.snapshot), 0::bigint)
           and (e.xid, e.seq) < (c.ceiling, 0::bigint)
-          and e.seq + 0 > coalesce(c.frozen_position, 0) and e.seq + 0 <= c.position
+          and e.seq + 0 > coalesce(c.frozen_position, era.floor) and e.seq + 0 <= c.position
         order by e.xid, e.seq limit ${LAG_COUNTED_EXACTLY}
       ) ranged
       limit ${LAG_COUNTED_EXACTLY}

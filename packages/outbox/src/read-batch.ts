@@ -29,6 +29,9 @@ export interface ReadBatch {
  * loses the order that paging rests on.
  * New events come from event_pkey. One more late event than asked for is the sign that paging must begin.
  *
+ * Up to the floor the log was restored from another cluster: nothing there is late, and its xids are used here again.
+ * `seq + 0`: with a lower bound for seq the planner took event_pkey for the range, half the log in place of one probe.
+ *
  * The ceiling is an xid assigned after the snapshot was taken. An event with seq <= position took its xid before its
  * seq, and its seq before one that the snapshot sees, so it is below the ceiling. Only a batch with events takes an
  * xid: an idle reader burns none.
@@ -44,7 +47,8 @@ export const READ_BATCH = `
       from pg_snapshot_xip($2::pg_snapshot) as open(xid)
       cross join lateral (
         select e.seq from outbox.event e
-        where (e.xid, e.seq) > (open.xid, 0::bigint) and (e.xid, e.seq) <= (open.xid, $1::bigint)
+        where (e.xid, e.seq) > (open.xid, (select era_floor from outbox.setting))
+          and (e.xid, e.seq) <= (open.xid, $1::bigint)
         order by e.xid, e.seq
         limit $4::bigint + 1
       ) probe
@@ -54,6 +58,7 @@ export const READ_BATCH = `
       where (e.xid, e.seq) >= (pg_snapshot_xmax($2::pg_snapshot), 0::bigint)
         and (e.xid, e.seq) < ($3::xid8, 0::bigint)
         and e.seq <= $1::bigint
+        and e.seq + 0 > (select era_floor from outbox.setting)
     ) found
     order by found.seq
     limit $4::bigint + 1
@@ -81,6 +86,8 @@ export const READ_BATCH = `
 /**
  * Result: one row without a seq for the clock, then the next late events of a frozen page; fewer than $4: it is done.
  * Parameters: $1 position, $2 snapshot, $3 ceiling, $4 the most events, $5 frozen snapshot, $6 frozen position.
+ *
+ * No floor here: a page begins behind late events that READ_BATCH found above it, or, after a restore, below it.
  *
  * The transactions between xmax and the ceiling are enumerated by a loose index scan, so that a page costs one probe
  * per transaction and not one row per event: a transaction of a million events stays linear.
