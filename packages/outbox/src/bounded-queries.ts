@@ -34,7 +34,9 @@ async function answered<T>(client: PoolClient, timeoutMs: number, send: () => Pr
   const waiting: { fail: ((error: Error) => void) | undefined } = { fail: undefined };
   const onError = (error: Error): void => waiting.fail?.(error);
   const timer = setTimeout(() => waiting.fail?.(new Error(`no answer within ${timeoutMs} ms`)), timeoutMs);
-  client.once('error', onError);
+  // Not `once`: behind an answer PgBouncer sends two errors in one packet, its server's last words and its own. Before
+  // the promise of the answer has run on, nobody else listens, and the second would be an uncaught exception.
+  client.on('error', onError);
   try {
     return await new Promise<T>((resolve, reject) => {
       waiting.fail = reject;
