@@ -8,8 +8,17 @@ import type { GroupStatus } from './group-status.ts';
 
 export interface OutboxMetrics {
   readonly deliveryLag: DeliveryLag;
-  /** Sets the gauges of the groups that this process reads, and removes those of groups it no longer does. */
-  setGroups(statuses: readonly GroupStatus[]): void;
+  /** Sets the gauges of all groups, and removes those of groups that are gone. For one process at a time. */
+  setGroups(statuses: readonly GroupStatus[], state: GroupsState): void;
+  /** Another process sets them from now on, or nobody can. */
+  clearGroups(): void;
+}
+
+export interface GroupsState {
+  /** The groups that hold the log back beyond the retention limit. */
+  readonly blocked: readonly string[];
+  /** When the figures were taken, in milliseconds since 1970. */
+  readonly atMs: number;
 }
 
 export function outboxMetrics(registry: Registry): OutboxMetrics {
@@ -26,15 +35,34 @@ export function outboxMetrics(registry: Registry): OutboxMetrics {
     labelNames: ['group'],
     registers,
   });
+  const retentionBlocked = new Gauge({
+    name: 'outbox_retention_blocked',
+    help: '1 while a consumer group holds the log back beyond the retention limit, else 0.',
+    labelNames: ['group'],
+    registers,
+  });
+  const statsTimestamp = new Gauge({
+    name: 'outbox_stats_timestamp_seconds',
+    help: 'When the gauges of all groups were set, by the one process that sets them.',
+    registers,
+  });
+  function clearGroups(): void {
+    for (const gauge of [lag, oldestAge, retentionBlocked]) gauge.reset();
+    // Reset would leave a 0 behind: a gauge without labels always has its one series.
+    statsTimestamp.remove();
+  }
+  clearGroups();
   return {
     deliveryLag: deliveryLag(registry),
-    setGroups(statuses): void {
-      lag.reset();
-      oldestAge.reset();
+    clearGroups,
+    setGroups(statuses, { blocked, atMs }): void {
+      clearGroups();
+      statsTimestamp.set(atMs / 1_000);
       for (const group of new Set(statuses.map((status) => status.group))) {
         const lanes = statuses.filter((status) => status.group === group);
         lag.set({ group }, sum(lanes.map((lane) => lane.lag)));
         oldestAge.set({ group }, Math.max(...lanes.map((lane) => lane.oldestAgeSeconds)));
+        retentionBlocked.set({ group }, blocked.includes(group) ? 1 : 0);
       }
     },
   };

@@ -1,8 +1,11 @@
 import { createRegistry } from '@pulsebox/loop';
-import type { TickContext } from '@pulsebox/loop';
+import type { Loop, TickContext } from '@pulsebox/loop';
 import { createPool } from '@pulsebox/postgres';
 import { createTestDatabase, tcpProxy } from '@pulsebox/test-support';
+import type { Pool } from 'pg';
 import { expect, inject, test } from 'vitest';
+import { registerGroup } from '../src/consumer-group.ts';
+import { emit } from '../src/emit.ts';
 import { housekeeping } from '../src/housekeeping.ts';
 import { outboxMetrics } from '../src/outbox-metrics.ts';
 import { quiet } from './relay-runner.ts';
@@ -19,9 +22,6 @@ test('fails, and does not hang, while the database answers nothing; goes on when
       metrics: outboxMetrics(createRegistry()),
       everyMs: 500,
     });
-    const never = new AbortController().signal;
-    const context: TickContext = { signal: never, stopping: never, progress: () => undefined, log: quiet };
-
     await expect(loop.tick(context)).resolves.toEqual({ events: 0, nextInMs: 500 });
     proxy.stall();
     // On the connection at hand, then on one that is not made any more.
@@ -32,6 +32,84 @@ test('fails, and does not hang, while the database answers nothing; goes on when
   } finally {
     await pool.end();
     await proxy.close();
+    await database.drop();
+  }
+});
+
+const never = new AbortController().signal;
+const context: TickContext = { signal: never, stopping: never, progress: () => undefined, log: quiet };
+
+interface Housekeeper {
+  readonly loop: Loop;
+  metrics(): Promise<string>;
+}
+
+function housekeeper(
+  pool: Pool,
+  holder: string,
+  options: { retentionLimitSeconds?: number } = {},
+): Housekeeper {
+  const registry = createRegistry();
+  // Long enough for the lease to outlast the test.
+  const loop = housekeeping({ pool, holder, metrics: outboxMetrics(registry), everyMs: 20_000, ...options });
+  return { loop, metrics: () => registry.metrics() };
+}
+
+test('one of several sets the gauges of all groups, those that nobody reads included, until it stops', async () => {
+  const database = await createTestDatabase(inject('serverUrl'));
+  try {
+    await registerGroup(database.pool, 'unread', 'beginning');
+    await registerGroup(database.pool, 'at-the-end', 'beginning');
+    const [one, two] = [housekeeper(database.pool, 'one'), housekeeper(database.pool, 'two')];
+    await one.loop.tick(context);
+    await two.loop.tick(context);
+    await emit(database.pool, { topic: 't', payload: 1 }, { autocommit: true });
+    await one.loop.tick(context);
+    await two.loop.tick(context);
+    expect(await one.metrics()).toContain('outbox_lag_events{group="unread"} 1');
+    expect(await one.metrics()).toMatch(/^outbox_stats_timestamp_seconds 1\.?\d+/m);
+    expect(await two.metrics()).not.toMatch(/^outbox_(lag|oldest|retention|stats)/m);
+
+    await one.loop.stop?.();
+    expect(await one.metrics()).not.toMatch(/^outbox_(lag|oldest|retention|stats)/m);
+    await two.loop.tick(context);
+    expect(await two.metrics()).toContain('outbox_lag_events{group="unread"} 1');
+    await two.loop.stop?.();
+  } finally {
+    await database.drop();
+  }
+});
+
+test('one whose lease was taken over shows nothing any more', async () => {
+  const database = await createTestDatabase(inject('serverUrl'));
+  try {
+    await registerGroup(database.pool, 'unread', 'beginning');
+    const [one, two] = [housekeeper(database.pool, 'one'), housekeeper(database.pool, 'two')];
+    await one.loop.tick(context);
+    await database.pool.query(`update pulsebox.lease set expires_at = now() - interval '1 second'`);
+    await two.loop.tick(context);
+    await one.loop.tick(context);
+    expect(await one.metrics()).not.toContain('group="unread"');
+    expect(await two.metrics()).toContain('outbox_lag_events{group="unread"} 0');
+  } finally {
+    await database.drop();
+  }
+});
+
+test('a group that is behind by more than the retention limit shows in the gauges and in the checks', async () => {
+  const database = await createTestDatabase(inject('serverUrl'));
+  try {
+    await registerGroup(database.pool, 'dead', 'beginning');
+    const { loop, metrics } = housekeeper(database.pool, 'one', { retentionLimitSeconds: 3_600 });
+    await loop.tick(context);
+    expect(loop.checks?.()).toEqual({ retention: { status: 'ok' } });
+    await database.pool.query(
+      `insert into outbox.event (topic, payload, created_at) values ('t', '1', now() - interval '2 hours')`,
+    );
+    await loop.tick(context);
+    expect(await metrics()).toContain('outbox_retention_blocked{group="dead"} 1');
+    expect(loop.checks?.()['retention']).toMatchObject({ status: 'degraded' });
+  } finally {
     await database.drop();
   }
 });

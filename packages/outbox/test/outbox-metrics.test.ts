@@ -1,13 +1,9 @@
 import { readFileSync } from 'node:fs';
 import { createRegistry } from '@pulsebox/loop';
-import { createTestDatabase, eventually } from '@pulsebox/test-support';
-import { expect, inject, test } from 'vitest';
-import { emit } from '../src/emit.ts';
+import { expect, test } from 'vitest';
 import type { OutboxEvent } from '../src/event.ts';
 import type { GroupStatus } from '../src/group-status.ts';
-import { housekeeping } from '../src/housekeeping.ts';
 import { outboxMetrics } from '../src/outbox-metrics.ts';
-import { quiet, runRelay } from './relay-runner.ts';
 
 const status: GroupStatus = {
   group: 'search',
@@ -22,10 +18,12 @@ const status: GroupStatus = {
   storedAt: '2026-01-01T00:00:00.000Z',
 };
 
+const state = { blocked: [], atMs: 1_000_000 };
+
 test('docs/metrics.md and the code name the same families, types and labels', async () => {
   const registry = createRegistry();
   const metrics = outboxMetrics(registry);
-  metrics.setGroups([status]);
+  metrics.setGroups([status], state);
   metrics.deliveryLag.announce('search');
   const served = Object.fromEntries(
     (await registry.getMetricsAsJSON()).map(({ name, type, values }) => {
@@ -49,53 +47,28 @@ test('docs/metrics.md and the code name the same families, types and labels', as
 test('lanes of a group are one series: their lag is added up, the oldest event is the oldest of all', async () => {
   const registry = createRegistry();
   const { setGroups } = outboxMetrics(registry);
-  setGroups([
-    status,
-    { ...status, lane: 1, lag: 4, oldestAgeSeconds: 9 },
-    { ...status, group: 'push', lag: 0 },
-  ]);
+  setGroups(
+    [status, { ...status, lane: 1, lag: 4, oldestAgeSeconds: 9 }, { ...status, group: 'push', lag: 0 }],
+    { ...state, blocked: ['search'] },
+  );
   const text = await registry.metrics();
   expect(text).toContain('outbox_lag_events{group="search"} 7');
   expect(text).toContain('outbox_oldest_undelivered_age_seconds{group="search"} 9');
   expect(text).toContain('outbox_lag_events{group="push"} 0');
+  expect(text).toContain('outbox_retention_blocked{group="search"} 1');
+  expect(text).toContain('outbox_retention_blocked{group="push"} 0');
+  expect(text).toContain('outbox_stats_timestamp_seconds 1000');
 });
 
-test('a group that this process reads no longer has no series here', async () => {
+test('a group that is gone has no series any more, and neither has a process that was not elected', async () => {
   const registry = createRegistry();
-  const { setGroups } = outboxMetrics(registry);
-  setGroups([status]);
-  setGroups([]);
+  const { setGroups, clearGroups } = outboxMetrics(registry);
+  setGroups([status], state);
+  setGroups([], state);
   expect(await registry.metrics()).not.toContain('group="search"');
-});
-
-test('housekeeping sets the gauges of the groups that its holder reads, and of no other', async () => {
-  const database = await createTestDatabase(inject('serverUrl'));
-  const registry = createRegistry();
-  const mine = runRelay({ pool: database.pool, group: 'mine', holder: 'me' });
-  const others = runRelay({ pool: database.pool, group: 'others', holder: 'somebody else' });
-  try {
-    await eventually(() => mine.ticks() > 0 && others.ticks() > 0);
-    await emit(database.pool, { topic: 't', payload: 1 }, { autocommit: true });
-    await eventually(() => mine.handled.length === 1);
-    const loop = housekeeping({
-      pool: database.pool,
-      holder: 'me',
-      metrics: outboxMetrics(registry),
-      everyMs: 7,
-    });
-    const never = new AbortController().signal;
-    const context = { signal: never, stopping: never, progress: (): void => undefined, log: quiet };
-    expect(await loop.tick(context)).toEqual({ events: 0, nextInMs: 7 });
-    await eventually(async () => {
-      await loop.tick(context);
-      return (await registry.metrics()).includes('outbox_lag_events{group="mine"} 0');
-    });
-    expect(await registry.metrics()).not.toContain('group="others"');
-  } finally {
-    await mine.stop();
-    await others.stop();
-    await database.drop();
-  }
+  setGroups([status], state);
+  clearGroups();
+  expect(await registry.metrics()).not.toMatch(/^outbox_(lag|oldest|retention|stats)/m);
 });
 
 test('delivery lag is counted into cumulative buckets, whatever the order of the events', async () => {

@@ -25,7 +25,7 @@ beforeEach(async () => {
   await database.pool.query(
     'drop table outbox.event_until_10000000, outbox.event_until_20000000, outbox.event_until_30000000',
   );
-  expect(await createPartitionsAhead(database.pool, SIZE)).toBe(3);
+  await createPartitionsAhead(database.pool, SIZE);
 });
 afterEach(async () => {
   for (const writer of open.splice(0)) await writer.close();

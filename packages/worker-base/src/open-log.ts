@@ -35,7 +35,7 @@ export interface OpenedLog {
   readonly pool: Pool;
   /** A loop that delivers to the handler. */
   consume(group: ConsumerGroup): Loop;
-  /** The loop that keeps partitions ahead and the gauges right; one per worker. */
+  /** The loop that makes partitions, drops them, and keeps the gauges right; one per worker. */
   readonly housekeeping: Loop;
   close(): Promise<void>;
 }
@@ -75,7 +75,18 @@ export function openLog({ context, applicationName, migrations }: OpenLogOptions
           ...(startFrom === undefined ? {} : { startFrom }),
         }),
       ),
-    housekeeping: whenMigrated(housekeeping({ pool, holder, metrics })),
+    housekeeping: whenMigrated(
+      housekeeping({
+        pool,
+        holder,
+        metrics,
+        keepSeconds: config.OUTBOX_KEEP_HOURS * 3_600,
+        retentionLimitSeconds: config.OUTBOX_RETENTION_HOURS * 3_600,
+        partitionSize: config.OUTBOX_PARTITION_EVENTS,
+        // A rebuild of a search index reads the log from a cursor of its own.
+        pinnedBy: ['search/reindex/'],
+      }),
+    ),
     async close(): Promise<void> {
       await waker.close();
       await pool.end();

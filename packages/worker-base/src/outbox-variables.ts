@@ -10,6 +10,9 @@ export const outboxVariables: {
   readonly OUTBOX_WORKER_BATCH_SIZE: Variable<number>;
   readonly OUTBOX_LEASE_SECONDS: Variable<number>;
   readonly OUTBOX_BATCH_DEADLINE_SECONDS: Variable<number>;
+  readonly OUTBOX_KEEP_HOURS: Variable<number>;
+  readonly OUTBOX_RETENTION_HOURS: Variable<number>;
+  readonly OUTBOX_PARTITION_EVENTS: Variable<number>;
 } = {
   OUTBOX_WORKER_POLL_SECONDS: env.seconds({
     description: 'The longest an idle reader rests while nothing can notify it (--interval).',
@@ -36,6 +39,25 @@ export const outboxVariables: {
   OUTBOX_BATCH_DEADLINE_SECONDS: env.seconds({
     description: 'The longest a batch may take before it is aborted and tried again.',
     default: 900,
+  }),
+  OUTBOX_KEEP_HOURS: env.integer({
+    description: 'How long events are kept at least, for new groups and `pulsebox groups seek`.',
+    default: 24,
+    min: 0,
+    max: 87_600,
+  }),
+  OUTBOX_RETENTION_HOURS: env.integer({
+    description: 'The age of an undelivered event at which its group is reported to hold the log back.',
+    default: 72,
+    min: 1,
+    max: 87_600,
+  }),
+  OUTBOX_PARTITION_EVENTS: env.integer({
+    description:
+      'How many events a new partition of the log has room for; the log is dropped a partition at a time.',
+    default: 10_000_000,
+    min: 1_000,
+    max: 1_000_000_000,
   }),
 };
 
