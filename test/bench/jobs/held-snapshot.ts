@@ -23,6 +23,8 @@ export interface CursorCost {
   /** Pages that finding the cursor in force touches. */
   readonly loadPages: number;
   readonly loadMs: number;
+  /** The plan's nodes from the top down, and what the planner believed of the table: why the pages are what they are. */
+  readonly loadPlan: string;
   /** Median of a hundred stores. */
   readonly storeMs: number;
 }
@@ -110,9 +112,22 @@ async function grow(
   };
 }
 
+interface PlanNode {
+  readonly 'Node Type': string;
+  readonly 'Plan Rows': number;
+  readonly 'Shared Hit Blocks': number;
+  readonly 'Shared Read Blocks': number;
+  readonly Plans?: readonly PlanNode[];
+}
+
 interface Plan {
   readonly 'Execution Time': number;
-  readonly Plan: { readonly 'Shared Hit Blocks': number; readonly 'Shared Read Blocks': number };
+  readonly Plan: PlanNode;
+}
+
+function nodesOf(node: PlanNode): string {
+  const own = `${node['Node Type']} (expects ${node['Plan Rows']} rows)`;
+  return [own, ...(node.Plans ?? []).map(nodesOf)].join(' > ');
 }
 
 /** Looked at several times: the first look may mark index entries, and pays for what others left in the caches. */
@@ -136,6 +151,7 @@ async function load(
   return {
     loadPages: best.Plan['Shared Hit Blocks'] + best.Plan['Shared Read Blocks'],
     loadMs: best['Execution Time'],
+    loadPlan: nodesOf(best.Plan),
   };
 }
 
