@@ -4,8 +4,11 @@ export const outboxErrorCodes = [
   'OUTBOX_CHANNEL_INVALID',
   'OUTBOX_EVENT_INVALID',
   'OUTBOX_GROUP_INVALID',
+  'OUTBOX_GROUP_UNKNOWN',
+  'OUTBOX_LANE_BUSY',
   'OUTBOX_LEASE_LOST',
   'OUTBOX_NOT_IN_TRANSACTION',
+  'OUTBOX_POSITION_INVALID',
 ] as const;
 
 export type OutboxErrorCode = (typeof outboxErrorCodes)[number];
