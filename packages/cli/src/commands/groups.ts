@@ -9,6 +9,8 @@ import { groupColumns, NO_GROUPS } from '../group-columns.ts';
 import { announceDatabase } from '../session.ts';
 import type { Run, Session } from '../session.ts';
 import { renderTable } from '../table.ts';
+import { declareRetire } from './groups-retire.ts';
+import { declareSeek } from './groups-seek.ts';
 
 const EXAMPLES = `
 LAG is how many events are yet to be delivered, OLDEST the age of the first of them. HOLDER
@@ -16,17 +18,21 @@ is the worker that reads the lane; LEASE is how long it may before it has to ren
 
 Examples:
   pulsebox groups
-  pulsebox groups --json | jq '.[] | select(.lag > 1000) | .group'`;
+  pulsebox groups --json | jq '.[] | select(.lag > 1000) | .group'
+  pulsebox groups seek --help
+  pulsebox groups retire --help`;
 
 export function declareGroups(program: Command, run: Run): void {
-  program
+  const groups = program
     .command('groups')
-    .summary('show how far each consumer group is')
+    .summary('show how far each consumer group is; seek or retire one')
     .description(
       'Shows each lane of each consumer group: position, lag, age of the oldest undelivered event, holder.',
     )
     .addHelpText('after', EXAMPLES)
     .action(() => run(showGroups));
+  declareSeek(groups, run);
+  declareRetire(groups, run);
 }
 
 async function showGroups(session: Session): Promise<ExitCode> {

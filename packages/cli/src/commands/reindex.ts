@@ -1,13 +1,12 @@
 // pulsebox reindex: builds search indexes anew beside the live ones, and swaps.
 
-import { randomBytes } from 'node:crypto';
-import { hostname } from 'node:os';
 import type { Command } from 'commander';
 import type { ReindexReport, Search } from '@pulsebox/search';
 import { CliError } from '../cli-error.ts';
 import { withPool } from '../database.ts';
 import { exitCodes } from '../exit-code.ts';
 import type { ExitCode } from '../exit-code.ts';
+import { operator } from '../operator.ts';
 import { count, duration, plural } from '../quantities.ts';
 import { createReindexProgress } from '../reindex-progress.ts';
 import { engineName, setUpSearch } from '../search-setup.ts';
@@ -79,7 +78,7 @@ async function rebuildOne(
   const progress = createReindexProgress(terminal, name, await documentsNow(search, name, signal));
   try {
     return await search.reindex(name, {
-      holder: `${hostname()}/${process.pid}/${randomBytes(4).toString('hex')}`,
+      holder: operator(),
       signal,
       onProgress: progress.show,
     });

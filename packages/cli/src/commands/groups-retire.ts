@@ -1,0 +1,70 @@
+// pulsebox groups retire: forgets a consumer group that nobody reads any more.
+
+import { createInterface } from 'node:readline/promises';
+import type { Command } from 'commander';
+import { groupStatus, retireGroup } from '@pulsebox/outbox';
+import { CliError } from '../cli-error.ts';
+import { withPool } from '../database.ts';
+import { exitCodes } from '../exit-code.ts';
+import type { ExitCode } from '../exit-code.ts';
+import { operator } from '../operator.ts';
+import { plural } from '../quantities.ts';
+import { announceDatabase } from '../session.ts';
+import type { Run, Session } from '../session.ts';
+
+const HELP = `
+A retired group is forgotten: what it had not delivered it never will, and it holds no part
+of the log any more, so that old partitions can be dropped. Stop its workers first, and take
+the group out of their code: a worker that starts with it registers it anew.
+
+Examples:
+  pulsebox groups retire old-mirror
+  pulsebox groups retire old-mirror --yes`;
+
+export function declareRetire(groups: Command, run: Run): void {
+  groups
+    .command('retire')
+    .summary('forget a group that nobody reads any more')
+    .description('Forgets a consumer group and its place in the log, for good.')
+    .argument('<name>', 'the consumer group')
+    .option('--yes', 'do not ask')
+    .addHelpText('after', HELP)
+    .action((name: string, options: { yes?: true }) =>
+      run((session) => retire(session, name, options.yes === true)),
+    );
+}
+
+async function retire(session: Session, group: string, sure: boolean): Promise<ExitCode> {
+  const database = await announceDatabase(session);
+  return await withPool(database, async (pool) => {
+    const lanes = (await groupStatus(pool)).filter((status) => status.group === group);
+    const undelivered = lanes.reduce((sum, { lag }) => sum + lag, 0);
+    if (!sure && lanes.length > 0 && !(await confirmed(group, undelivered))) {
+      session.terminal.remark('nothing was changed');
+      return exitCodes.no;
+    }
+    await retireGroup({ pool, group, holder: operator() });
+    session.terminal.result(
+      { group, undelivered },
+      () => `retired ${group}; ${plural(undelivered, 'event')} will not be delivered to it`,
+    );
+    return exitCodes.ok;
+  });
+}
+
+async function confirmed(group: string, undelivered: number): Promise<boolean> {
+  if (!process.stdin.isTTY || !process.stderr.isTTY) {
+    throw new CliError('CLI_USAGE_INVALID', `retiring ${group} cannot be undone, and nobody is here to ask`, {
+      hint: `add --yes; ${plural(undelivered, 'event')} would not be delivered to it`,
+    });
+  }
+  const terminal = createInterface({ input: process.stdin, output: process.stderr });
+  try {
+    const answer = await terminal.question(
+      `${plural(undelivered, 'event')} will never be delivered to ${group}. This cannot be undone. Type its name to retire it: `,
+    );
+    return answer.trim() === group;
+  } finally {
+    terminal.close();
+  }
+}
