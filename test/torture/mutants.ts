@@ -97,10 +97,10 @@ export const mutants: Readonly<Record<MutantName, Mutant>> = {
         replace: '',
       },
       {
-        find: `    await options.handler(
+        find: `    const delivered = await deliver({
 `,
         replace: `    const outcome = await from.advance(batch);
-    await options.handler(
+    const delivered = await deliver({
 `,
       },
     ],

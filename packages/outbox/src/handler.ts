@@ -20,8 +20,27 @@ export interface HandlerContext {
   readonly log: Logger;
 }
 
+/** An event that the sink did not take, while it took others of the batch. */
+export interface EventFailure {
+  readonly position: number;
+  /** One sentence, for people. Cut to 2,000 characters. */
+  readonly reason: string;
+  /** False: the same again would fail again. */
+  readonly retryable: boolean;
+}
+
+export interface BatchOutcome {
+  readonly failed: readonly EventFailure[];
+}
+
 /**
- * Delivers a batch. Returning moves the cursor past it; throwing delivers the same events again after a backoff.
+ * Delivers a batch. Returning delivers it, but for the events that it reports as failed.
+ *
+ * Throwing says that some of it could not be delivered: a SinkError of the kind `away`, that nothing can be at present,
+ * so that the group pauses; anything else, that an event is bad, and the batch is handed over again in halves until it
+ * is known which. A handler that can tell reports it, which spares the calls. After reporting an event it passes over
+ * the later ones of the same key.
+ *
  * Delivery is at least once: a worker that dies between the sink and the cursor delivers its batch again.
  */
-export type Handler = (batch: Batch, context: HandlerContext) => Promise<void>;
+export type Handler = (batch: Batch, context: HandlerContext) => Promise<BatchOutcome | undefined | void>;

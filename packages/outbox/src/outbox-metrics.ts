@@ -8,6 +8,12 @@ import type { GroupStatus } from './group-status.ts';
 
 export interface OutboxMetrics {
   readonly deliveryLag: DeliveryLag;
+  /** Whether a group pauses because its sink is away, as the process knows it that reads the group. */
+  readonly paused: {
+    set(group: string, paused: boolean): void;
+    /** The group is read here no longer. */
+    remove(group: string): void;
+  };
   /** Sets the gauges of all groups, and removes those of groups that are gone. For one process at a time. */
   setGroups(statuses: readonly GroupStatus[], state: GroupsState): void;
   /** Another process sets them from now on, or nobody can. */
@@ -35,6 +41,12 @@ export function outboxMetrics(registry: Registry): OutboxMetrics {
     labelNames: ['group'],
     registers,
   });
+  const paused = new Gauge({
+    name: 'outbox_group_paused',
+    help: '1 while a consumer group pauses because its sink is away, else 0.',
+    labelNames: ['group'],
+    registers,
+  });
   const retentionBlocked = new Gauge({
     name: 'outbox_retention_blocked',
     help: '1 while a consumer group holds the log back beyond the retention limit, else 0.',
@@ -54,6 +66,10 @@ export function outboxMetrics(registry: Registry): OutboxMetrics {
   clearGroups();
   return {
     deliveryLag: deliveryLag(registry),
+    paused: {
+      set: (group, isPaused) => paused.set({ group }, isPaused ? 1 : 0),
+      remove: (group) => paused.remove({ group }),
+    },
     clearGroups,
     setGroups(statuses, { blocked, atMs }): void {
       clearGroups();

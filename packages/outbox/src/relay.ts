@@ -5,12 +5,17 @@ import type { Pool } from 'pg';
 import { boundedQueries } from './bounded-queries.ts';
 import type { StartFrom } from './consumer-group.ts';
 import { registerGroup } from './consumer-group.ts';
+import { deliver } from './deliver.ts';
+import type { Delivered, DeliveryOrder } from './deliver.ts';
 import type { Handler } from './handler.ts';
 import { openLaneSession } from './lane-session.ts';
 import type { LaneSession } from './lane-session.ts';
 import { OutboxError } from './outbox-error.ts';
 import type { OutboxMetrics } from './outbox-metrics.ts';
+import { createPause } from './pause.ts';
+import type { PauseOptions } from './pause.ts';
 import type { ReadBatch } from './read-batch.ts';
+import { SinkError } from './sink-error.ts';
 import { announceSleep, nextRest } from './sleep.ts';
 import type { Waker } from './waker.ts';
 
@@ -35,12 +40,21 @@ export interface RelayOptions {
   readonly leaseTtlMs?: number;
   /** The longest a batch may take, in milliseconds. Default: the loop library's. */
   readonly deadlineMs?: number;
+  /**
+   * `key` (the default): when an event fails, later ones of its key are not handed over before it is. `none`: they
+   * are, which suits a handler that reads the present state of what an event names.
+   */
+  readonly order?: DeliveryOrder;
+  /** How long the group rests while its sink is away. */
+  readonly pause?: PauseOptions;
 }
 
 /**
  * Delivers the log to `handler`, at least once, in order for every key.
  *
- * A batch whose handler throws, is aborted, or outlives its lease is delivered again; the cursor stays where it is.
+ * A batch that is aborted or outlives its lease is delivered again; the cursor stays where it is. So it does while the
+ * sink is away: the group pauses, its ticks succeed without events, and it resumes by itself. When single events fail,
+ * the others of their batch are delivered, and the tick fails with OUTBOX_EVENTS_FAILED.
  */
 export function relay(options: RelayOptions): Loop {
   const { group, waker } = options;
@@ -52,6 +66,9 @@ export function relay(options: RelayOptions): Loop {
   const db = boundedQueries(options.pool, leaseTtlMs);
   const batchSize = options.batchSize ?? 500;
   options.metrics?.deliveryLag.announce(group);
+  const pause = createPause(group, options.pause ?? {}, (paused) =>
+    options.metrics?.paused.set(group, paused),
+  );
   let session: LaneSession | undefined;
   let standbyFor: string | undefined;
   let lastEventAtMs = performance.now();
@@ -66,19 +83,24 @@ export function relay(options: RelayOptions): Loop {
     session ??= await open(context.log);
     if (session === undefined) return { events: 0, nextInMs: pollMs };
     if (session.lease.wantedBy !== null) return await handOver(context.log, session.lease.wantedBy);
+    const pausedMs = pause.remainingMs();
+    // No longer than an idle rest at once: the lease is looked after in between, and so is one who asks for it.
+    if (pausedMs > 0) return { events: 0, nextInMs: Math.min(pausedMs, idleWaitMs) };
     const reader = session;
     try {
       const batch = await reader.current();
       // Read or not, nothing is handed to a handler without the lease: events of its keys may be further on elsewhere.
       reader.lease.signal.throwIfAborted();
       if (batch.events.length === 0) return { events: 0, nextInMs: await restAfterEmptyLook() };
-      await deliver(reader, batch, context);
+      await deliverAndStore(reader, batch, context);
       lastEventAtMs = performance.now();
       return { events: batch.events.length, nextInMs: 0 };
     } catch (error) {
       reader.forget();
       if (reader.lease.signal.aborted) await close();
-      throw error;
+      if (!(error instanceof SinkError) || session === undefined) throw error;
+      pause.begin(error, context.log);
+      return { events: 0, nextInMs: Math.min(pause.remainingMs(), idleWaitMs) };
     }
   }
 
@@ -95,6 +117,7 @@ export function relay(options: RelayOptions): Loop {
     if (opened.opened) {
       log.info({ group, fencing: opened.session.lease.token }, 'reading');
       standbyFor = undefined;
+      options.metrics?.paused.set(group, false);
       return opened.session;
     }
     if (standbyFor !== opened.heldBy)
@@ -103,15 +126,25 @@ export function relay(options: RelayOptions): Loop {
     return undefined;
   }
 
-  async function deliver(from: LaneSession, batch: ReadBatch, context: TickContext): Promise<void> {
+  async function deliverAndStore(from: LaneSession, batch: ReadBatch, context: TickContext): Promise<void> {
     // A batch that is not full was the end of the log: what comes after it is better read afresh.
     if (batch.events.length >= batchSize) from.readAhead(batch);
     const signal = AbortSignal.any([context.signal, from.lease.signal]);
-    await options.handler(
-      { group, lane: lane.lane, events: batch.events },
-      { signal, fencingToken: from.lease.token, progress: () => context.progress(), log: context.log },
-    );
-    signal.throwIfAborted();
+    const delivered = await deliver({
+      handler: options.handler,
+      batch: { group, lane: lane.lane, events: batch.events },
+      context: {
+        signal,
+        fencingToken: from.lease.token,
+        progress: () => context.progress(),
+        log: context.log,
+      },
+      order: options.order ?? 'key',
+      confirmLease: () => from.lease.renewNow(),
+    });
+    // It took something or refused it: it is there.
+    pause.end(context.log);
+    if (delivered.failed.length > 0) throw eventsFailed(group, batch, delivered);
     const outcome = await from.advance(batch);
     if (!outcome.advanced) {
       await close();
@@ -158,6 +191,8 @@ export function relay(options: RelayOptions): Loop {
   async function close(): Promise<void> {
     const closing = session;
     session = undefined;
+    pause.forget();
+    options.metrics?.paused.remove(group);
     // Away or not, the lease ends by itself; nothing is stored under it any more.
     await closing?.close().catch(() => undefined);
   }
@@ -174,6 +209,21 @@ export function relay(options: RelayOptions): Loop {
         waker.state === 'lost'
           ? { status: 'degraded', detail: 'LISTEN connection lost; polling' }
           : { status: 'ok' },
+      sink: pause.check(),
     }),
   };
+}
+
+function eventsFailed(group: string, { events }: ReadBatch, { failed }: Delivered): OutboxError {
+  const [first] = failed;
+  return new OutboxError(
+    'OUTBOX_EVENTS_FAILED',
+    `group ${group}: ${failed.length} of ${events.length} events failed, the first at position ${first?.event.position} (${first?.event.topic}): ${first?.reason}`,
+    {
+      hint: failed.every(({ retryable }) => retryable)
+        ? 'the batch is tried again; the others of it were delivered, and are delivered again with it'
+        : 'the sink will refuse the same again: mend what it is given, or nothing after this batch is delivered',
+      cause: first?.error,
+    },
+  );
 }

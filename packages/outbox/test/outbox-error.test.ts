@@ -15,7 +15,9 @@ test('every code is used, and every code that is used is in the list', () => {
     .filter((file) => file !== 'outbox-error.ts')
     .map((file) => readFileSync(new URL(file, folder), 'utf8'));
   const used = new Set(
-    sources.flatMap((text) => [...text.matchAll(/OutboxError\(\s*'(\w+)'/g)].map(([, code = '']) => code)),
+    sources.flatMap((text) =>
+      [...text.matchAll(/(?:OutboxError\(|SinkError\(\s*'away',)\s*'(\w+)'/g)].map(([, code = '']) => code),
+    ),
   );
   expect([...used].toSorted()).toEqual([...outboxErrorCodes].toSorted());
 });

@@ -25,6 +25,7 @@ test('docs/metrics.md and the code name the same families, types and labels', as
   const metrics = outboxMetrics(registry);
   metrics.setGroups([status], state);
   metrics.deliveryLag.announce('search');
+  metrics.paused.set('search', false);
   const served = Object.fromEntries(
     (await registry.getMetricsAsJSON()).map(({ name, type, values }) => {
       const labels = new Set(values.flatMap((value) => Object.keys(value.labels)));

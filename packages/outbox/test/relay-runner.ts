@@ -4,12 +4,19 @@ import { randomUUID } from 'node:crypto';
 import { createLogger } from '@pulsebox/loop';
 import type { Logger, Loop } from '@pulsebox/loop';
 import type { Pool } from 'pg';
-import type { Batch, HandlerContext } from '../src/handler.ts';
+import type { Batch, BatchOutcome, HandlerContext } from '../src/handler.ts';
 import { relay } from '../src/relay.ts';
 import type { RelayOptions } from '../src/relay.ts';
 import { createWaker } from '../src/waker.ts';
 import type { Waker } from '../src/waker.ts';
 import { labelOf } from './log-reader.ts';
+
+/** A relay's log as a test reads it: one object per line. */
+export interface LogLine {
+  readonly level: string;
+  readonly msg: string;
+  readonly [field: string]: unknown;
+}
 
 export const quiet: Logger = createLogger({ worker: 'test', level: 'silent' });
 
@@ -36,14 +43,16 @@ export interface RunOptions extends Partial<Omit<RelayOptions, 'handler'>> {
     labels: readonly string[],
     batch: Batch,
     context: HandlerContext,
-  ) => Promise<void> | void;
+  ) => Promise<BatchOutcome | void> | BatchOutcome | void;
   /** The signal of each tick. Default: never aborted. */
   readonly tickSignal?: () => AbortSignal;
+  /** Default: none. */
+  readonly log?: Logger;
 }
 
 /** Starts to turn at once. Without a waker of its own it polls. */
 export function runRelay(options: RunOptions): RunningRelay {
-  const { handler, tickSignal = () => new AbortController().signal, ...given } = options;
+  const { handler, tickSignal = () => new AbortController().signal, log = quiet, ...given } = options;
   const group = options.group ?? `g-${randomUUID()}`;
   const waker = options.waker ?? createWaker({ connection: undefined, log: quiet });
   const handled: string[][] = [];
@@ -58,8 +67,9 @@ export function runRelay(options: RunOptions): RunningRelay {
     waker,
     handler: async (batch, context) => {
       const labels = batch.events.map(labelOf);
-      await handler?.(labels, batch, context);
+      const outcome = await handler?.(labels, batch, context);
       handled.push(labels);
+      return outcome ?? undefined;
     },
   });
   const stopping = new AbortController();
@@ -72,7 +82,7 @@ export function runRelay(options: RunOptions): RunningRelay {
           signal: tickSignal(),
           stopping: stopping.signal,
           progress: () => undefined,
-          log: quiet,
+          log,
         };
         const result = await loop.tick(context);
         restMs = result?.nextInMs ?? 0;

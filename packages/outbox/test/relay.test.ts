@@ -6,6 +6,7 @@ import type { Pool } from 'pg';
 import { afterAll, afterEach, beforeAll, describe, expect, inject, test } from 'vitest';
 import { emitAll } from '../src/emit.ts';
 import { outboxMetrics } from '../src/outbox-metrics.ts';
+import { SinkError } from '../src/sink-error.ts';
 import { laneLeaseName, loadCursor } from '../src/store-cursor.ts';
 import type { StoredCursor } from '../src/store-cursor.ts';
 import { createWaker } from '../src/waker.ts';
@@ -153,22 +154,55 @@ describe('delivery', () => {
 });
 
 describe('a handler that fails', () => {
-  test('is given the same events again, with nothing lost and nothing skipped', async () => {
-    let failures = 3;
+  test('on one event is given the others by themselves, and the batch again, with nothing lost or skipped', async () => {
+    let failures = 2;
     const seen: string[][] = [];
     const one = start({
-      batchSize: 2,
+      batchSize: 4,
       handler: (labels) => {
         seen.push([...labels]);
-        failures -= 1;
-        if (failures >= 0) throw new Error('the sink is down');
+        if (failures === 0 || !labels.includes('k#1')) return;
+        if (labels.length === 1) failures -= 1;
+        throw new Error('no');
       },
     });
     await reading(one);
-    await commit('k#1', 'k#2', 'k#3');
-    await eventually(() => one.handled.length === 2);
-    expect(seen).toEqual([['k#1', 'k#2'], ['k#1', 'k#2'], ['k#1', 'k#2'], ['k#1', 'k#2'], ['k#3']]);
-    expect(one.errors).toHaveLength(3);
+    await commit('k#1', 'l#2', 'm#3', 'k#4', 'n#5');
+    await eventually(() => one.handled.flat().includes('n#5'));
+    const narrowed = [['k#1', 'l#2', 'm#3', 'k#4'], ['k#1', 'l#2'], ['k#1'], ['l#2'], ['m#3']];
+    expect(seen).toEqual([...narrowed, ...narrowed, ['k#1', 'l#2', 'm#3', 'k#4'], ['n#5']]);
+    expect(one.errors).toHaveLength(2);
+    expect(one.errors[0]).toMatchObject({ code: 'OUTBOX_EVENTS_FAILED', cause: { message: 'no' } });
+    expect((one.errors[0] as Error).message).toMatch(
+      /^group g-\S+: 1 of 4 events failed, the first at position \d+ \(test\.written\): no$/,
+    );
+    expect((await cursor(one)).delivered).toBe(5);
+  });
+
+  test('may report single events itself, which costs no further call', async () => {
+    let report = true;
+    const seen: string[][] = [];
+    const one = start({
+      handler: (labels, { events }) => {
+        seen.push([...labels]);
+        const failed = report ? [{ position: events[1]!.position, reason: 'refused', retryable: false }] : [];
+        report = false;
+        return { failed };
+      },
+    });
+    await reading(one);
+    await commit('k#1', 'l#2');
+    await eventually(async () => (await cursor(one)).delivered === 2);
+    expect(seen).toEqual([
+      ['k#1', 'l#2'],
+      ['k#1', 'l#2'],
+    ]);
+    expect(one.errors).toEqual([
+      expect.objectContaining({
+        message: expect.stringContaining('(test.written): refused') as string,
+        hint: expect.stringContaining('the sink will refuse the same again') as string,
+      }),
+    ]);
   });
 
   test('does not get what was read ahead before its failure', async () => {
@@ -176,12 +210,13 @@ describe('a handler that fails', () => {
     const writer = await pool.connect();
     const one = start({
       batchSize: 2,
+      pause: { firstMs: 10 },
       handler: async () => {
         if (!fail) return;
         fail = false;
         // Commits after the batch was read and while the next is read ahead: late for a fresh read only.
         await writer.query('commit');
-        throw new Error('once');
+        throw new SinkError('away', 'TEST_SINK_AWAY', 'once', { hint: 'wait' });
       },
     });
     try {
@@ -405,14 +440,14 @@ describe('a database that fails', () => {
     await reading(one);
     proxy.cut();
     await eventually(() => waker.state === 'lost');
-    expect(one.loop.checks?.()).toEqual({
+    expect(one.loop.checks?.()).toMatchObject({
       listen: { status: 'degraded', detail: 'LISTEN connection lost; polling' },
     });
     await commit('k#1');
     await eventually(() => one.handled.length === 1);
     proxy.restore();
     await eventually(() => waker.state === 'listening');
-    expect(one.loop.checks?.()).toEqual({ listen: { status: 'ok' } });
+    expect(one.loop.checks?.()).toMatchObject({ listen: { status: 'ok' } });
   });
 });
 

@@ -118,7 +118,7 @@ describe('a sleeping reader', () => {
     await eventually(() => one.restingMs() === 30);
     await commit('k#1');
     await eventually(() => one.handled.length === 1);
-    expect(one.loop.checks?.()).toEqual({ listen: { status: 'ok' } });
+    expect(one.loop.checks?.()).toMatchObject({ listen: { status: 'ok' } });
     expect(await notified()).toBe(0);
   });
 

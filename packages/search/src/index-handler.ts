@@ -1,10 +1,11 @@
 // The handler of the group `search`: brings the documents of the rows that a batch names up to date.
 
-import { laneLeaseName } from '@pulsebox/outbox';
+import { laneLeaseName, SinkError } from '@pulsebox/outbox';
 import type { Batch, Handler, HandlerContext } from '@pulsebox/outbox';
 import type { Pool } from 'pg';
 import type { Projection, VerifiedProjection } from './projection.ts';
 import type { SearchEngine } from './search-engine.ts';
+import { SearchError } from './search-error.ts';
 import type { SearchMetrics } from './search-metrics.ts';
 import { touchedRows } from './touched-rows.ts';
 import type { SkippedEvent } from './touched-rows.ts';
@@ -21,7 +22,8 @@ export interface SearchHandlerOptions {
  * An event says which row has changed, not what it looks like: rows are read when they are sent. So events of one row
  * become one entry, and an event that is delivered twice or out of order writes nothing old.
  *
- * Throws whatever keeps a batch from the sink (a SinkError tells whose fault it is), and the batch is delivered again.
+ * Throws whatever keeps a batch from the sink. A SinkError tells whose fault it is: the group pauses, or the documents
+ * that are refused are found.
  * An event that names no row is logged, counted and passed over: no retry would mend it.
  */
 export function searchHandler(options: SearchHandlerOptions): Handler {
@@ -29,7 +31,7 @@ export function searchHandler(options: SearchHandlerOptions): Handler {
   let verified: readonly VerifiedProjection[] | undefined;
 
   return async (batch: Batch, context: HandlerContext): Promise<void> => {
-    verified ??= await verifyProjections(pool, options.projections);
+    verified ??= await verify(pool, options.projections);
     const { idsByProjection, skipped } = touchedRows(batch.events, verified);
     for (const event of skipped) report(event, context, metrics);
     const fence = { name: laneLeaseName(batch), token: context.fencingToken };
@@ -43,6 +45,19 @@ export function searchHandler(options: SearchHandlerOptions): Handler {
       context.progress();
     }
   };
+}
+
+/** A view that is missing or faulty keeps back every event alike, until somebody mends it. */
+async function verify(
+  pool: Pool,
+  projections: readonly Projection[],
+): Promise<readonly VerifiedProjection[]> {
+  try {
+    return await verifyProjections(pool, projections);
+  } catch (error) {
+    if (!(error instanceof SearchError)) throw error;
+    throw new SinkError('away', error.code, error.message, { hint: error.hint, cause: error });
+  }
 }
 
 function report(event: SkippedEvent, { log }: HandlerContext, metrics: SearchMetrics | undefined): void {

@@ -38,8 +38,6 @@ export type { SearchErrorCode, SearchErrorOptions } from './search-error.ts';
 export { SearchError, searchErrorCodes } from './search-error.ts';
 export type { EngineOperation, SearchMetrics } from './search-metrics.ts';
 export { meteredEngine, searchMetrics } from './search-metrics.ts';
-export type { SinkErrorKind, SinkErrorOptions } from './sink-error.ts';
-export { SinkError } from './sink-error.ts';
 export type { SkipReason } from './touched-rows.ts';
 export { skipReasons } from './touched-rows.ts';
 export { verifyProjections } from './view.ts';

@@ -1,8 +1,8 @@
 // What went wrong between us and Meilisearch, and whether the documents are at fault.
 
+import { SinkError } from '@pulsebox/outbox';
 import { MeilisearchApiError } from 'meilisearch';
 import type { MeilisearchErrorResponse } from 'meilisearch';
-import { SinkError } from './sink-error.ts';
 
 /** What Meilisearch calls `invalid_request` and is none of the documents' fault. */
 const PASSING_CODES: ReadonlySet<string> = new Set([
@@ -55,6 +55,7 @@ function answeredFault(error: MeilisearchApiError, doing: string): SinkError {
   const retryAfterMs = retryAfter(headers.get('retry-after'));
   if (status === 401 || status === 403) {
     return new SinkError(
+      'away',
       'SEARCH_SINK_DENIED',
       `${doing}: Meilisearch refused the key (${error.cause?.code ?? status})`,
       {
@@ -90,7 +91,7 @@ function fault(error: MeilisearchErrorResponse, doing: string, retryAfterMs: num
       retryAfterMs,
     });
   }
-  return new SinkError('SEARCH_SINK_REJECTED', `${doing}: ${code}: ${message}`, {
+  return new SinkError('rejected', 'SEARCH_SINK_REJECTED', `${doing}: ${code}: ${message}`, {
     hint: 'Meilisearch will refuse the same again; correct what the view of the projection yields',
     sinkCode: code,
   });
@@ -106,7 +107,7 @@ function away(
     retryAfterMs?: number | undefined;
   },
 ): SinkError {
-  return new SinkError('SEARCH_SINK_AWAY', `${doing}: ${words}`, options);
+  return new SinkError('away', 'SEARCH_SINK_AWAY', `${doing}: ${words}`, options);
 }
 
 /** Seconds, or a date. */

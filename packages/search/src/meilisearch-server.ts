@@ -1,10 +1,10 @@
 // A Meilisearch server over its own client: every request with a deadline, every task awaited and its status checked.
 
 import { setTimeout as delay } from 'node:timers/promises';
+import type { SinkError } from '@pulsebox/outbox';
 import { Meilisearch } from 'meilisearch';
 import type { EnqueuedTask } from 'meilisearch';
 import { requestFault, taskFault } from './meilisearch-fault.ts';
-import type { SinkError } from './sink-error.ts';
 
 export interface MeilisearchServerOptions {
   readonly url: string;

@@ -1,11 +1,11 @@
 // PostgreSQL full-text search as a sink: one table of documents, in generations, next to the application's own rows.
 
+import { SinkError } from '@pulsebox/outbox';
 import type { Pool } from 'pg';
 import { createShadow, dropRetired, fencedError, makeLive, prepareLive } from './generations.ts';
 import { describeFullText, searchFullText } from './postgres-search.ts';
 import type { Projection, VerifiedProjection } from './projection.ts';
 import type { Rebuild, SearchEngine, SyncResult, WriteContext } from './search-engine.ts';
-import { SinkError } from './sink-error.ts';
 import { selectRows } from './view.ts';
 
 /**
@@ -123,7 +123,7 @@ export function postgresEngine({ pool }: PostgresEngineOptions): SearchEngine {
 }
 
 function missingIndex(index: string): never {
-  throw new SinkError('SEARCH_SINK_AWAY', `the index ${index} was removed while it was written to`, {
+  throw new SinkError('away', 'SEARCH_SINK_AWAY', `the index ${index} was removed while it was written to`, {
     hint: 'somebody deletes rows of search.generation, or two rebuilds ran; run `pulsebox reindex`',
   });
 }

@@ -1,7 +1,7 @@
 // What docs/errors.md and docs/metrics.md say of this package is what the code has, in both directions.
 
 import { readdirSync, readFileSync } from 'node:fs';
-import { searchErrorCodes, searchMetrics, SearchError, SinkError, skipReasons } from '@pulsebox/search';
+import { searchErrorCodes, searchMetrics, SearchError, skipReasons } from '@pulsebox/search';
 import { Registry } from 'prom-client';
 import { expect, test } from 'vitest';
 
@@ -18,7 +18,7 @@ test('docs/errors.md explains every code of this package, and no other in its se
 test('every code is used', () => {
   const folder = new URL('../src/', import.meta.url);
   const sources = readdirSync(folder)
-    .filter((file) => !['search-error.ts', 'sink-error.ts'].includes(file))
+    .filter((file) => file !== 'search-error.ts')
     .map((file) => readFileSync(new URL(file, folder), 'utf8'));
   const used = new Set(
     sources.flatMap((text) => [...text.matchAll(/'(SEARCH_\w+)'/g)].map(([, code]) => code)),
@@ -46,15 +46,11 @@ test('docs/metrics.md lists every family with its type and labels, and no other 
   expect(documented.toSorted()).toEqual(families.toSorted());
 });
 
-test('errors carry code, hint and cause; those of a sink say whose fault it is', () => {
+test('errors carry code, hint and cause', () => {
   const cause = new Error('why');
   expect(new SearchError('SEARCH_FENCED', 'no', { hint: 'do', cause })).toMatchObject({
     name: 'SearchError',
     hint: 'do',
     cause,
   });
-  const away = new SinkError('SEARCH_SINK_AWAY', 'no', { hint: 'wait', retryAfterMs: 5 });
-  expect(away).toBeInstanceOf(SearchError);
-  expect(away).toMatchObject({ name: 'SinkError', kind: 'away', retryAfterMs: 5, sinkCode: undefined });
-  expect(new SinkError('SEARCH_SINK_REJECTED', 'no', { hint: 'mend' }).kind).toBe('rejected');
 });

@@ -3,7 +3,8 @@
 import { inspect } from 'node:util';
 import { createTestDatabase, eventually, startMeilisearchStandIn } from '@pulsebox/test-support';
 import type { InjectedFault, MeilisearchStandIn, TestDatabase } from '@pulsebox/test-support';
-import { createSearch, shippedProjections, SinkError } from '@pulsebox/search';
+import { SinkError } from '@pulsebox/outbox';
+import { createSearch, shippedProjections } from '@pulsebox/search';
 import type { Search } from '@pulsebox/search';
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, inject, test } from 'vitest';
 import { archiveItem, upserted, writeItems } from './app-rows.ts';

@@ -1,3 +1,4 @@
+import { SinkError } from '@pulsebox/outbox';
 import { SearchError } from '@pulsebox/search';
 import type { IndexDescription } from '@pulsebox/search';
 import { plural } from '../quantities.ts';
@@ -25,7 +26,7 @@ export const searchEngine: Check = {
       }
       return ok(`${engineName(search)} ${version}: ${indexes.map(describeIndex).join(', ')}`);
     } catch (error) {
-      if (error instanceof SearchError) return fail(error.message, error.hint);
+      if (error instanceof SearchError || error instanceof SinkError) return fail(error.message, error.hint);
       throw error;
     }
   },

@@ -1,0 +1,183 @@
+import { createLogger, createRegistry } from '@pulsebox/loop';
+import { requestHandover } from '@pulsebox/postgres';
+import { createTestDatabase, eventually } from '@pulsebox/test-support';
+import type { TestDatabase } from '@pulsebox/test-support';
+import { afterAll, afterEach, beforeAll, describe, expect, inject, test, vi } from 'vitest';
+import { emitAll } from '../src/emit.ts';
+import { outboxMetrics } from '../src/outbox-metrics.ts';
+import { createPause } from '../src/pause.ts';
+import { SinkError } from '../src/sink-error.ts';
+import { laneLeaseName, loadCursor } from '../src/store-cursor.ts';
+import { quiet, runRelay } from './relay-runner.ts';
+import type { LogLine, RunningRelay, RunOptions } from './relay-runner.ts';
+
+let database: TestDatabase;
+const running: RunningRelay[] = [];
+
+beforeAll(async () => {
+  database = await createTestDatabase(inject('serverUrl'));
+});
+afterEach(async () => {
+  vi.useRealTimers();
+  await Promise.all(running.splice(0).map(async (one) => one.stop()));
+});
+afterAll(async () => {
+  await database.drop();
+});
+
+function away(retryAfterMs?: number): SinkError {
+  return new SinkError('away', 'TEST_SINK_AWAY', 'nobody there', { hint: 'wait', retryAfterMs });
+}
+
+async function start(options: Partial<RunOptions>): Promise<RunningRelay> {
+  const one = runRelay({
+    pool: database.pool,
+    startFrom: 'end',
+    pause: { firstMs: 10, longestMs: 40 },
+    ...options,
+  });
+  running.push(one);
+  await eventually(() => one.ticks() > 0);
+  return one;
+}
+
+async function commit(...labels: string[]): Promise<void> {
+  const events = labels.map((payload) => ({ topic: 't', key: payload.split('#')[0] ?? null, payload }));
+  await emitAll(database.pool, events, { autocommit: true });
+}
+
+async function delivered({ group }: RunningRelay): Promise<number | undefined> {
+  return (await loadCursor(database.pool, { group, lane: 0 }))?.delivered;
+}
+
+describe('a group whose sink is away', () => {
+  test('pauses with its cursor where it is, says so, and resumes by itself', async () => {
+    let isAway = true;
+    let calls = 0;
+    const registry = createRegistry();
+    const lines: LogLine[] = [];
+    const one = await start({
+      metrics: outboxMetrics(registry),
+      log: createLogger({
+        worker: 'test',
+        level: 'info',
+        destination: { write: (line: string) => void lines.push(JSON.parse(line) as LogLine) },
+      }),
+      handler: () => {
+        calls += 1;
+        if (isAway) throw away();
+      },
+    });
+    expect(one.loop.checks?.()['sink']).toEqual({ status: 'ok' });
+    expect(await registry.metrics()).toContain(`outbox_group_paused{group="${one.group}"} 0`);
+    await commit('k#1', 'k#2', 'k#3');
+    await eventually(() => calls > 4);
+    expect(one.loop.checks?.()['sink']).toEqual({
+      status: 'degraded',
+      detail: expect.stringMatching(/^away since \S+Z, next try at \S+Z$/) as string,
+    });
+    expect(await registry.metrics()).toContain(`outbox_group_paused{group="${one.group}"} 1`);
+    expect(await delivered(one)).toBe(0);
+
+    isAway = false;
+    await eventually(async () => (await delivered(one)) === 3);
+    expect(one.handled).toEqual([['k#1', 'k#2', 'k#3']]);
+    expect(one.loop.checks?.()['sink']).toEqual({ status: 'ok' });
+    expect(await registry.metrics()).toContain(`outbox_group_paused{group="${one.group}"} 0`);
+    // Its ticks succeeded: nothing to restart a worker for, nothing to count as an error.
+    expect(one.errors).toEqual([]);
+    const told = lines.filter(({ msg }) => msg.startsWith('the sink is'));
+    expect(told.map(({ msg }) => msg)).toEqual([
+      'the sink is away: the group pauses, and resumes by itself',
+      'the sink is back: the group has resumed',
+    ]);
+    expect(told[1]).toMatchObject({ group: one.group, failures: calls - 1 });
+  });
+
+  test('hands nothing over before its wait is over, however often it is woken', async () => {
+    let calls = 0;
+    const one = await start({
+      pause: { firstMs: 600_000, longestMs: 600_000 },
+      handler: () => {
+        calls += 1;
+        throw away();
+      },
+    });
+    await commit('k#1');
+    await eventually(() => calls === 1);
+    const ticksThen = one.ticks();
+    await eventually(() => {
+      one.waker.wake();
+      return one.ticks() > ticksThen + 20;
+    });
+    expect(calls).toBe(1);
+    expect(one.restingMs()).toBeLessThanOrEqual(5_000);
+  });
+
+  test('hands its lane over to one who asks, and is no longer paused here', async () => {
+    const registry = createRegistry();
+    let calls = 0;
+    const one = await start({
+      leaseTtlMs: 300,
+      pollMs: 5_000,
+      metrics: outboxMetrics(registry),
+      pause: { firstMs: 600_000 },
+      handler: () => {
+        calls += 1;
+        throw away();
+      },
+    });
+    await commit('k#1');
+    await eventually(() => calls === 1);
+    const name = laneLeaseName({ group: one.group, lane: 0 });
+    await requestHandover(database.pool, { name, wantedBy: 'the next one' });
+    await eventually(async () => !(await registry.metrics()).includes(`paused{group="${one.group}"}`));
+    expect(one.loop.checks?.()['sink']).toEqual({ status: 'ok' });
+  });
+});
+
+describe('the wait', () => {
+  test('doubles from the first to the longest, the upper half of it random', () => {
+    vi.useFakeTimers({ toFake: ['performance', 'Date'] });
+    for (const [random, share] of [
+      [0, 0.5],
+      [0.5, 0.75],
+    ] as const) {
+      const pause = createPause(
+        'g',
+        { firstMs: 100, longestMs: 1_000, random: () => random },
+        () => undefined,
+      );
+      const waits = Array.from({ length: 6 }, () => {
+        pause.begin(away(), quiet);
+        return Math.round(pause.remainingMs());
+      });
+      expect(waits).toEqual([100, 200, 400, 800, 1_000, 1_000].map((ms) => ms * share));
+    }
+  });
+
+  test('is never shorter than the sink asked for, also above the longest, and is over when it has passed', () => {
+    vi.useFakeTimers({ toFake: ['performance', 'Date'] });
+    const pause = createPause('g', { firstMs: 100, longestMs: 1_000 }, () => undefined);
+    expect(pause.remainingMs()).toBe(0);
+    pause.begin(away(90_000), quiet);
+    expect(pause.remainingMs()).toBe(90_000);
+    vi.advanceTimersByTime(89_999);
+    expect(pause.remainingMs()).toBe(1);
+    vi.advanceTimersByTime(1);
+    expect(pause.remainingMs()).toBe(0);
+  });
+
+  test('starts from the first again after the sink was back', () => {
+    vi.useFakeTimers({ toFake: ['performance', 'Date'] });
+    const changes: boolean[] = [];
+    const pause = createPause('g', { firstMs: 100, random: () => 0 }, (paused) => changes.push(paused));
+    pause.begin(away(), quiet);
+    pause.begin(away(), quiet);
+    pause.end(quiet);
+    pause.end(quiet);
+    pause.begin(away(), quiet);
+    expect(pause.remainingMs()).toBe(50);
+    expect(changes).toEqual([true, false, true]);
+  });
+});
