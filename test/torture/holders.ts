@@ -18,14 +18,7 @@ const FOR_GOOD_MS = 2 ** 31 - 1;
 
 /** Has an xid from the start, and emits at the very end. A server that dies takes it along: then it begins anew. */
 export async function idleWriter({ pool, pause, tally }: HolderOptions, random: Random): Promise<void> {
-  const begin = async (): Promise<PoolClient> => {
-    const client = await pool.connect();
-    client.on('error', ignore);
-    await client.query('begin');
-    await client.query('select pg_current_xact_id()');
-    return client;
-  };
-  await again(begin, pause, async (client) => {
+  await again(pool, pause, ['begin', 'select pg_current_xact_id()'], async (client) => {
     await happen({ client, random, behaviour: 'idle writer' }, null);
     await client.query('commit');
     tally.committed += 1;
@@ -34,14 +27,8 @@ export async function idleWriter({ pool, pause, tally }: HolderOptions, random: 
 
 /** Holds a snapshot, and with it the xmin of the server: nothing that is dead can be removed. */
 export async function analyst({ pool, pause }: HolderOptions): Promise<void> {
-  const begin = async (): Promise<PoolClient> => {
-    const client = await pool.connect();
-    client.on('error', ignore);
-    await client.query('begin isolation level repeatable read');
-    await client.query('select count(*) from outbox.event');
-    return client;
-  };
-  await again(begin, pause, async (client) => {
+  const beginning = ['begin isolation level repeatable read', 'select count(*) from outbox.event'];
+  await again(pool, pause, beginning, async (client) => {
     await client.query('select count(*) from outbox.event');
     await client.query('commit');
   });
@@ -49,13 +36,16 @@ export async function analyst({ pool, pause }: HolderOptions): Promise<void> {
 
 /** Looks every second whether its session is still there, and makes another when it is not. */
 async function again(
-  begin: () => Promise<PoolClient>,
+  pool: Pool,
   pause: Pause,
+  beginning: readonly string[],
   finish: (client: PoolClient) => Promise<void>,
 ): Promise<void> {
   for (;;) {
-    const client = await patiently(begin);
+    const client = await patiently(async () => await pool.connect());
+    client.on('error', ignore);
     try {
+      for (const statement of beginning) await client.query(statement);
       while (await pause(1_000)) await client.query('select 1');
       await finish(client);
       client.release(true);

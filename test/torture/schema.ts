@@ -85,7 +85,8 @@ const SCHEMA = `
 
   -- Every delivery of an event that its group had had before, and what explains it. Null: nothing does.
   --
-  -- Either the earlier of the two holders lost the lease by its deadline while that very process was killed or frozen.
+  -- Either the earlier of the two holders lost the lease by its deadline while that very process was killed or frozen;
+  -- where nobody was there to take over, one that wakes up too late gives it back itself, and reads anew.
   -- Or the batch was under way (delivered at most five seconds before, a freeze included) when its store, or the
   -- database, or the network was struck. A store of which only the answer was lost is no reason: it counts, and who
   -- is in doubt has to ask.
@@ -97,6 +98,8 @@ const SCHEMA = `
           where m.kind in ('kill', 'freeze') and again.token <> again.before_token and next.previous_ran_out
                 and m.worker = earlier.worker
                 and m.began_at < next.began_at and coalesce(m.ended_at, 'infinity') > earlier.began_at
+             or m.kind = 'freeze' and again.token <> again.before_token and m.worker = earlier.worker
+                and again.before_at between m.began_at and m.ended_at + interval '1 s'
              or m.kind in ('crash', 'power cut', 'network away', 'network hung', 'store request lost', 'store cut off')
                 and again.before_at between m.began_at - interval '5 s' and coalesce(m.ended_at, 'infinity')
                 and again.at >= m.began_at
