@@ -90,10 +90,9 @@ test('delivery lag is counted into cumulative buckets, whatever the order of the
   const buckets = [...text.matchAll(/_bucket\{le="([^"]+)",group="search"\} (\d+)/g)].map(
     ([, le, n]) => `${le}: ${n}`,
   );
-  expect(buckets).toEqual([
-    ...['0.005: 1', '0.05: 2', '0.1: 2', '0.25: 3', '0.5: 3', '1: 3', '2.5: 3', '5: 3', '10: 3'],
-    ...['30: 4', '60: 4', '300: 4', '900: 4', '3600: 4', '+Inf: 5'],
-  ]);
+  expect(buckets.join(', ')).toBe(
+    '0.005: 1, 0.05: 2, 0.1: 2, 0.25: 3, 0.5: 3, 1: 3, 2.5: 3, 5: 3, 10: 3, 30: 4, 60: 4, 300: 4, 900: 4, 3600: 4, +Inf: 5',
+  );
   expect(text).toContain('outbox_delivery_lag_seconds_count{group="search"} 5');
   expect(text).toMatch(/outbox_delivery_lag_seconds_sum\{group="search"\} 5030\.25/);
 });
