@@ -168,7 +168,8 @@ describe('a handler that fails', () => {
     });
     await reading(one);
     await commit('k#1', 'l#2', 'm#3', 'k#4', 'n#5');
-    await eventually(() => one.handled.flat().includes('n#5'));
+    // The handler returns before the cursor is stored.
+    await eventually(async () => (await cursor(one)).delivered === 5);
     const narrowed = [['k#1', 'l#2', 'm#3', 'k#4'], ['k#1', 'l#2'], ['k#1'], ['l#2'], ['m#3']];
     expect(seen).toEqual([...narrowed, ...narrowed, ['k#1', 'l#2', 'm#3', 'k#4'], ['n#5']]);
     expect(one.errors).toHaveLength(2);
@@ -176,7 +177,6 @@ describe('a handler that fails', () => {
     expect((one.errors[0] as Error).message).toMatch(
       /^group g-\S+: 1 of 4 events failed, the first at position \d+ \(test\.written\): no$/,
     );
-    expect((await cursor(one)).delivered).toBe(5);
   });
 
   test('may report single events itself, which costs no further call', async () => {
