@@ -49,6 +49,9 @@ export interface RelayOptions {
   readonly pause?: PauseOptions;
 }
 
+/** Whoever asked tries every 50 ms: a reader that polls faster than that must not take the lane back first. */
+const HANDED_OVER_FOR_MS = 250;
+
 /**
  * Delivers the log to `handler`, at least once, in order for every key.
  *
@@ -178,8 +181,9 @@ export function relay(options: RelayOptions): Loop {
     log.info({ group, wantedBy }, 'handing the lane over');
     await close();
     // Long enough for the one who asked to take it first; a wake-up in between must not cut it short.
-    leftToOthersUntilMs = performance.now() + pollMs;
-    return { events: 0, nextInMs: pollMs };
+    const leftForMs = Math.max(pollMs, HANDED_OVER_FOR_MS);
+    leftToOthersUntilMs = performance.now() + leftForMs;
+    return { events: 0, nextInMs: leftForMs };
   }
 
   function observeDelivery(batch: ReadBatch): void {
