@@ -1,8 +1,8 @@
 import { acquireLease } from '@pulsebox/postgres';
-import { createTestDatabase, eventually } from '@pulsebox/test-support';
-import type { TestDatabase } from '@pulsebox/test-support';
+import { createTemplate, createTestDatabase, eventually, startTemporaryServer } from '@pulsebox/test-support';
+import type { TemporaryServer, TestDatabase } from '@pulsebox/test-support';
 import type { PoolClient } from 'pg';
-import { afterEach, beforeEach, expect, inject, test } from 'vitest';
+import { afterAll, afterEach, beforeAll, beforeEach, expect, test } from 'vitest';
 import { registerGroup } from '../src/consumer-group.ts';
 import { emitAll } from '../src/emit.ts';
 import { createPartitionsAhead } from '../src/partitions.ts';
@@ -15,12 +15,21 @@ import type { Writer } from './writer.ts';
 
 const SIZE = 10;
 
+// A transaction of any database keeps what is younger than it, so those of other tests must not run on this server.
+let server: TemporaryServer;
 let database: TestDatabase;
 const open: Writer[] = [];
 const clients: PoolClient[] = [];
 
+beforeAll(async () => {
+  server = await startTemporaryServer({ fsync: 'off', autovacuum: 'off', max_prepared_transactions: '2' });
+  await createTemplate(server.url);
+});
+afterAll(async () => {
+  await server.stop();
+});
 beforeEach(async () => {
-  database = await createTestDatabase(inject('serverUrl'));
+  database = await createTestDatabase(server.url);
   // Partitions of ten events in place of ten million.
   await database.pool.query(
     'drop table outbox.event_until_10000000, outbox.event_until_20000000, outbox.event_until_30000000',
@@ -164,7 +173,7 @@ test('a reader with a cursor of its own pins the log with its lease', async () =
   expect(await drop({ pinnedBy: ['search/reindex/'] })).toEqual(DROPPED);
 });
 
-test('producers wait for a drop no longer than its time-out, also while a transaction holds the log', async () => {
+test('a drop gives up, and lets producers through, while a transaction holds the log', async () => {
   await group('a');
   await commit(12);
   await drop();
@@ -175,12 +184,10 @@ test('producers wait for a drop no longer than its time-out, also while a transa
   clients.push(report);
   await report.query('begin');
   await report.query('select count(*) from outbox.event');
-  const startedAtMs = performance.now();
   const dropping = drop();
+  // They get through while the report is open: what they would wait for has given up.
   await commit(5);
-  const producersMs = performance.now() - startedAtMs;
   expect(await dropping).toEqual({ outcome: 'busy' });
-  expect(producersMs).toBeLessThan(1_000);
   await report.query('commit');
   await eventually(async () => (await drop()).outcome === 'dropped');
 });

@@ -11,6 +11,7 @@ export type {
 } from './meilisearch-stand-in.ts';
 export { startMeilisearchStandIn } from './meilisearch-stand-in.ts';
 export type { StandInTask, TaskFault } from './meilisearch-tasks.ts';
+export { createTemplate } from './template-database.ts';
 export type { TestDatabase, TestDatabaseOptions } from './test-database.ts';
 export { createTestDatabase } from './test-database.ts';
 export type { BreakingMoment, TcpProxy } from './tcp-proxy.ts';
