@@ -89,7 +89,7 @@ export const mutants: Readonly<Record<MutantName, Mutant>> = {
     // A worker that dies leaves out its batch; one that was frozen delivers it after its successor's.
     caughtAs: ['lost', 'inverted'],
     provokedBy: 'deaths',
-    module: '/packages/outbox/src/relay.ts',
+    module: '/packages/outbox/src/lane-reader.ts',
     edits: [
       {
         find: `    const outcome = await from.advance(batch);
