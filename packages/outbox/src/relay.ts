@@ -55,9 +55,11 @@ export function relay(options: RelayOptions): Loop {
   const idleWaitMs = options.idleWaitMs ?? 5_000;
   const leaseTtlMs = options.leaseTtlMs ?? 15_000;
   options.metrics?.deliveryLag.announce(group);
+  let sayThatItWaits: (() => void) | undefined;
   const reader = createLaneReader({
-    // Unanswered for as long as the lease lasts, a query is of no use to its holder any more.
-    db: boundedQueries(options.pool, leaseTtlMs),
+    // Unanswered for as long as the lease lasts, a query is of no use to its holder any more. A tick waits for several
+    // of them, one after the other, which would be longer than the stale time: it says that it waits.
+    db: boundedQueries(options.pool, leaseTtlMs, () => sayThatItWaits?.()),
     lane,
     handler: options.handler,
     holder: options.holder,
@@ -76,7 +78,14 @@ export function relay(options: RelayOptions): Loop {
     name: group,
     cadenceMs: Math.max(pollMs, idleWaitMs),
     ...(options.deadlineMs === undefined ? {} : { deadlineMs: options.deadlineMs }),
-    tick: (context) => reader.turn(context),
+    async tick(context): ReturnType<Loop['tick']> {
+      sayThatItWaits = () => context.progress();
+      try {
+        return await reader.turn(context);
+      } finally {
+        sayThatItWaits = undefined;
+      }
+    },
     rest: (ms, signal) => waker.rest(ms, signal, lane),
     stop: () => reader.close(),
     checks: (): Readonly<Record<string, LoopCheck>> => ({

@@ -1,3 +1,7 @@
+export type { Patience } from './answered.ts';
+export { answered, connected } from './answered.ts';
+export type { Bounds } from './bounded-transaction.ts';
+export { boundedTransaction } from './bounded-transaction.ts';
 export type { ConnectionSource } from './connection.ts';
 export { connectionConfig, describeConnection } from './connection.ts';
 export type { EmbeddedServer, EmbeddedServerOptions } from './embedded-server.ts';
