@@ -10,15 +10,16 @@ interface Rule {
   readonly types: readonly string[];
 }
 
-const PLATFORM = ['loop', 'postgres', 'outbox'] as const;
+const PLATFORM = ['loop', 'postgres', 'outbox', 'jobs'] as const;
 
-/** Capabilities know the log, the database and the loop's types, and never each other. */
-const CAPABILITY: Rule = { values: ['outbox', 'postgres'], types: ['loop'] };
+/** Capabilities know the log, jobs, the database and the loop's types, and never each other. */
+const CAPABILITY: Rule = { values: ['outbox', 'jobs', 'postgres'], types: ['loop'] };
 
 const RULES: Readonly<Record<string, Rule>> = {
   'packages/loop': { values: [], types: [] },
   'packages/postgres': { values: [], types: [] },
-  'packages/outbox': { values: ['postgres'], types: ['loop'] },
+  'packages/jobs': { values: ['postgres'], types: ['loop'] },
+  'packages/outbox': { values: ['postgres', 'jobs'], types: ['loop'] },
   'packages/app-schema': { values: [], types: ['postgres'] },
   'packages/search': CAPABILITY,
   'packages/worker-base': { values: [...PLATFORM, 'search'], types: [] },

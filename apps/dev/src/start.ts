@@ -2,6 +2,7 @@
 
 import { setTimeout as delay } from 'node:timers/promises';
 import { appMigrations } from '@pulsebox/app-schema';
+import { jobsMigrations } from '@pulsebox/jobs';
 import { outboxMigrations } from '@pulsebox/outbox';
 import { connectionConfig, migrate, postgresMigrations } from '@pulsebox/postgres';
 import type { EmbeddedServer } from '@pulsebox/postgres';
@@ -91,6 +92,7 @@ async function start(): Promise<EmbeddedServer> {
 async function prepare(databaseUrl: string): Promise<void> {
   const { applied } = await migrate(connectionConfig({ url: databaseUrl }, 'pulsebox-start'), [
     postgresMigrations,
+    jobsMigrations,
     outboxMigrations,
     appMigrations,
     searchMigrations,

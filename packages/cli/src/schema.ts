@@ -1,6 +1,7 @@
 // What a Pulsebox database holds, in the order in which it is applied.
 
 import { appMigrations } from '@pulsebox/app-schema';
+import { jobsMigrations } from '@pulsebox/jobs';
 import { outboxMigrations } from '@pulsebox/outbox';
 import { postgresMigrations } from '@pulsebox/postgres';
 import type { MigrationSet } from '@pulsebox/postgres';
@@ -9,6 +10,7 @@ import { searchMigrations } from '@pulsebox/search';
 /** The application's tables come before search: the projections that ship read them. */
 export const allMigrations: readonly MigrationSet[] = [
   postgresMigrations,
+  jobsMigrations,
   outboxMigrations,
   appMigrations,
   searchMigrations,

@@ -12,7 +12,14 @@ export type { LeaseAttempt, LeaseRenewal, LeaseRequest } from './lease.ts';
 export { acquireLease, releaseLease, renewLease, requestHandover } from './lease.ts';
 export type { Listener, ListenOptions, ListenState } from './listen.ts';
 export { listen } from './listen.ts';
-export type { Migration, MigrationSet, MigrationStatus } from './migrate.ts';
+export type {
+  CodeMigration,
+  Migration,
+  MigrationCode,
+  MigrationFolder,
+  MigrationSet,
+  MigrationStatus,
+} from './migrate.ts';
 export { assertMigrated, migrate, migrationStatus } from './migrate.ts';
 export type { PoolOptions } from './pool.ts';
 export { createPool } from './pool.ts';
@@ -21,10 +28,10 @@ export { PostgresError, postgresErrorCodes } from './postgres-error.ts';
 export type { Queryable } from './queryable.ts';
 export { transaction } from './transaction.ts';
 
-import type { MigrationSet } from './migrate.ts';
+import type { MigrationFolder } from './migrate.ts';
 
 /** The tables of this package: leases. */
-export const postgresMigrations: MigrationSet = {
+export const postgresMigrations: MigrationFolder = {
   name: 'postgres',
   directory: new URL('../migrations/', import.meta.url),
 };

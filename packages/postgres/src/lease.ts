@@ -11,7 +11,12 @@ export interface LeaseRequest {
 }
 
 export type LeaseAttempt =
-  | { readonly acquired: true; readonly token: number }
+  | {
+      readonly acquired: true;
+      readonly token: number;
+      /** The last holder let its time run out, instead of giving the lease back: it died, froze, or was cut off. */
+      readonly tookOver: boolean;
+    }
   | { readonly acquired: false; readonly heldBy: string; readonly expiresInMs: number };
 
 export type LeaseRenewal =
@@ -19,8 +24,9 @@ export type LeaseRenewal =
   | { readonly renewed: false; readonly reason: 'fenced' };
 
 /**
- * Result: the new token. $1 name, $2 holder, $3 ttl in ms. Index: lease_pkey.
+ * Result: the new token, and whether there was a holder still. $1 name, $2 holder, $3 ttl in ms. Index: lease_pkey.
  * 0 rows: somebody holds it. A lease never seen before is created; two who create it at once are serialised by the key.
+ * The row is looked at once more as it was before the statement: what an update returns is only the new one.
  */
 export const ACQUIRE_LEASE = `
   insert into pulsebox.lease as l (name, token, holder, expires_at)
@@ -29,7 +35,8 @@ export const ACQUIRE_LEASE = `
     set token = l.token + 1, holder = excluded.holder, wanted_by = null,
         expires_at = clock_timestamp() + $3 * interval '1 millisecond'
     where l.expires_at is null or l.expires_at < clock_timestamp()
-  returning token::float8 as token`;
+  returning token::float8 as token,
+            exists (select from pulsebox.lease before where before.name = $1 and before.holder is not null) as took_over`;
 
 /** Result: who holds it and for how long yet. $1 name. Index: lease_pkey. 0 rows, or a null holder: free by now. */
 const LEASE_HOLDER = `
@@ -53,12 +60,13 @@ const REQUEST_HANDOVER = `
 
 /** Takes the lease if it is free or its holder's time is over. */
 export async function acquireLease(db: Queryable, request: LeaseRequest): Promise<LeaseAttempt> {
-  const { rows } = await db.query<{ token: number }>(ACQUIRE_LEASE, [
+  const { rows } = await db.query<{ token: number; took_over: boolean }>(ACQUIRE_LEASE, [
     request.name,
     request.holder,
     request.ttlMs,
   ]);
-  if (rows[0] !== undefined) return { acquired: true, token: rows[0].token };
+  if (rows[0] !== undefined)
+    return { acquired: true, token: rows[0].token, tookOver: rows[0].took_over };
   const { rows: held } = await db.query<{ holder: string; expires_in_ms: number }>(LEASE_HOLDER, [
     request.name,
   ]);

@@ -3,21 +3,46 @@
 import { createHash } from 'node:crypto';
 import { readdir, readFile } from 'node:fs/promises';
 import pg from 'pg';
-import type { Client, ClientConfig } from 'pg';
+import type { Client, ClientBase, ClientConfig } from 'pg';
 import { PostgresError } from './postgres-error.ts';
 
-/** A package's migrations: a folder of `0001_words.sql` files, applied in the order of their numbers. */
-export interface MigrationSet {
+/** A package's migrations: a folder of files, or code where a library brings a schema of its own. */
+export type MigrationSet = MigrationFolder | MigrationCode;
+
+/** `0001_words.sql` files, applied in the order of their numbers. */
+export interface MigrationFolder {
   readonly name: string;
   readonly directory: URL;
+}
+
+/** Migrations that only code can tell, in the order of their numbers. */
+export interface MigrationCode {
+  readonly name: string;
+  readonly migrations: readonly CodeMigration[];
+}
+
+/** A schema that a library builds and keeps the version of: whether it is there is asked of it, not of the ledger. */
+export interface CodeMigration {
+  readonly number: number;
+  /** Like a file's name: `0043_pgboss`. */
+  readonly name: string;
+  /** Changes nothing. Throws when the database holds what this code cannot work with. */
+  isApplied(client: ClientBase): Promise<boolean>;
+  /** Runs inside a transaction that it must not end, one at a time in a database. */
+  apply(client: ClientBase): Promise<void>;
 }
 
 export interface Migration {
   readonly set: string;
   readonly number: number;
   readonly name: string;
-  readonly sql: string;
+}
+
+/** A migration with what applies it. */
+interface Step extends Migration {
   readonly checksum: string;
+  apply(client: ClientBase): Promise<void>;
+  isApplied(client: ClientBase, ledger: ReadonlyMap<string, string>): Promise<boolean>;
 }
 
 export interface MigrationStatus {
@@ -50,8 +75,10 @@ const SELECT_LEDGER = `
 
 const LEDGER_EXISTS = `select to_regclass('pulsebox.migration') is not null as present`;
 
-const INSERT_LEDGER = `
-  insert into pulsebox.migration (set_name, number, name, checksum) values ($1, $2, $3, $4)`;
+/** The conflict is that of a schema that code found gone, and made once more. */
+const UPSERT_LEDGER = `
+  insert into pulsebox.migration (set_name, number, name, checksum) values ($1, $2, $3, $4)
+  on conflict (set_name, number) do update set applied_at = now()`;
 
 /**
  * Applies what is pending, each migration in a transaction of its own under an advisory lock, and returns what it
@@ -63,7 +90,7 @@ export async function migrate(
   connection: ClientConfig,
   sets: readonly MigrationSet[],
 ): Promise<MigrationStatus> {
-  const migrations = await loadMigrations(sets);
+  const steps = await loadSteps(sets);
   return await withClient(connection, async (client) => {
     await assertServerVersion(client);
     await inTransaction(client, async () => {
@@ -71,8 +98,8 @@ export async function migrate(
       await client.query(CREATE_LEDGER);
     });
     const appliedNow: Migration[] = [];
-    for (const migration of migrations) {
-      if (await applyOnce(client, migration)) appliedNow.push(migration);
+    for (const step of steps) {
+      if (await applyOnce(client, step)) appliedNow.push(step);
     }
     return { applied: appliedNow, pending: [] };
   });
@@ -83,18 +110,13 @@ export async function migrationStatus(
   connection: ClientConfig,
   sets: readonly MigrationSet[],
 ): Promise<MigrationStatus> {
-  const migrations = await loadMigrations(sets);
+  const steps = await loadSteps(sets);
   return await withClient(connection, async (client) => {
     const ledger = await readLedger(client);
     const status = { applied: [] as Migration[], pending: [] as Migration[] };
-    for (const migration of migrations) {
-      const checksum = ledger.get(ledgerKey(migration));
-      if (checksum === undefined) {
-        status.pending.push(migration);
-        continue;
-      }
-      assertUnchanged(migration, checksum);
-      status.applied.push(migration);
+    for (const step of steps) {
+      const there = await step.isApplied(client, ledger);
+      (there ? status.applied : status.pending).push(step);
     }
     return status;
   });
@@ -115,53 +137,82 @@ export async function assertMigrated(connection: ClientConfig, sets: readonly Mi
   );
 }
 
-async function applyOnce(client: Client, migration: Migration): Promise<boolean> {
+async function applyOnce(client: Client, step: Step): Promise<boolean> {
   try {
     return await inTransaction(client, async () => {
       await client.query(LOCK);
       // A lock that DDL cannot have soon must not queue every producer behind it. Set after the advisory lock: waiting
       // for another process that migrates, however long that takes, is no fault.
       await client.query(`set local lock_timeout = '10s'`);
-      const checksum = (await readLedger(client)).get(ledgerKey(migration));
-      if (checksum !== undefined) {
-        assertUnchanged(migration, checksum);
-        return false;
-      }
-      await client.query(migration.sql);
-      await client.query(INSERT_LEDGER, [
-        migration.set,
-        migration.number,
-        migration.name,
-        migration.checksum,
-      ]);
+      if (await step.isApplied(client, await readLedger(client))) return false;
+      await step.apply(client);
+      await client.query(UPSERT_LEDGER, [step.set, step.number, step.name, step.checksum]);
       return true;
     });
   } catch (error) {
     if (error instanceof PostgresError) throw error;
     throw new PostgresError(
       'POSTGRES_MIGRATION_FAILED',
-      `migration ${migration.set}/${migration.name} failed: ${error instanceof Error ? error.message : String(error)}`,
-      { hint: 'nothing of it was stored; mend the cause and run `pulsebox migrate` again', cause: error },
+      `migration ${step.set}/${step.name} failed: ${error instanceof Error ? error.message : String(error)}`,
+      { hint: hintFor(error), cause: error },
     );
   }
 }
 
-async function loadMigrations(sets: readonly MigrationSet[]): Promise<Migration[]> {
-  const migrations: Migration[] = [];
-  for (const set of sets) {
-    const files = (await readdir(set.directory)).filter((file) => file.endsWith('.sql')).toSorted();
-    for (const file of files) {
+function hintFor(error: unknown): string {
+  if (error instanceof pg.DatabaseError) {
+    return error.code === '42501'
+      ? 'nothing of it was stored; run `pulsebox migrate` as a role that may: the owner of the database, or one that ' +
+          'owns what is there already and has `grant create on database`'
+      : 'nothing of it was stored; mend the cause and run `pulsebox migrate` again';
+  }
+  // Code that migrates knows best what is to be done.
+  if (error instanceof Error && 'hint' in error && typeof error.hint === 'string') return error.hint;
+  return 'nothing of it was stored; mend the cause and run `pulsebox migrate` again';
+}
+
+async function loadSteps(sets: readonly MigrationSet[]): Promise<Step[]> {
+  const steps = await Promise.all(
+    sets.map(async (set) => ('directory' in set ? fileSteps(set) : codeSteps(set))),
+  );
+  return steps.flat();
+}
+
+async function fileSteps(set: MigrationFolder): Promise<Step[]> {
+  const files = (await readdir(set.directory)).filter((file) => file.endsWith('.sql')).toSorted();
+  return await Promise.all(
+    files.map(async (file) => {
       const sql = await readFile(new URL(file, set.directory), 'utf8');
-      migrations.push({
+      const migration = {
         set: set.name,
         number: Number.parseInt(file, 10),
         name: file.slice(0, -'.sql'.length),
-        sql,
         checksum: createHash('sha256').update(sql).digest('hex'),
-      });
-    }
-  }
-  return migrations;
+      };
+      return {
+        ...migration,
+        apply: async (client: ClientBase) => {
+          await client.query(sql);
+        },
+        isApplied: async (_client: ClientBase, ledger: ReadonlyMap<string, string>) => {
+          const checksum = ledger.get(ledgerKey(migration));
+          if (checksum !== undefined) assertUnchanged(migration, checksum);
+          return checksum !== undefined;
+        },
+      };
+    }),
+  );
+}
+
+function codeSteps(set: MigrationCode): Step[] {
+  return set.migrations.map((migration) => ({
+    set: set.name,
+    number: migration.number,
+    name: migration.name,
+    checksum: 'code',
+    apply: async (client) => migration.apply(client),
+    isApplied: async (client) => migration.isApplied(client),
+  }));
 }
 
 async function readLedger(client: Client): Promise<Map<string, string>> {
@@ -171,11 +222,11 @@ async function readLedger(client: Client): Promise<Map<string, string>> {
   return new Map(rows.map((row) => [`${row.set_name}/${row.number}`, row.checksum]));
 }
 
-function ledgerKey(migration: Migration): string {
+function ledgerKey(migration: Pick<Migration, 'set' | 'number'>): string {
   return `${migration.set}/${migration.number}`;
 }
 
-function assertUnchanged(migration: Migration, checksum: string): void {
+function assertUnchanged(migration: Migration & { readonly checksum: string }, checksum: string): void {
   if (checksum === migration.checksum) return;
   throw new PostgresError(
     'POSTGRES_MIGRATION_CHANGED',

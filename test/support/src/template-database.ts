@@ -1,6 +1,7 @@
 // The migrated database that the databases of tests are cloned from.
 
 import { appMigrations } from '@pulsebox/app-schema';
+import { jobsMigrations } from '@pulsebox/jobs';
 import { outboxMigrations } from '@pulsebox/outbox';
 import { migrate, postgresMigrations } from '@pulsebox/postgres';
 import { searchMigrations } from '@pulsebox/search';
@@ -17,6 +18,7 @@ export async function createTemplate(serverUrl: string): Promise<void> {
   template.pathname = TEMPLATE_DATABASE;
   await migrate({ connectionString: template.href }, [
     postgresMigrations,
+    jobsMigrations,
     outboxMigrations,
     appMigrations,
     searchMigrations,

@@ -1,0 +1,12 @@
+export type { TransactionClient } from './database.ts';
+export type { Attempt, Job } from './job.ts';
+export type { JobsErrorCode } from './jobs-error.ts';
+export { JobsError, jobsErrorCodes } from './jobs-error.ts';
+export type { FetchOptions, Jobs, OpenJobsOptions } from './open-jobs.ts';
+export { openJobs } from './open-jobs.ts';
+export type { Queue, QueueOptions, QueuePolicy } from './queue.ts';
+export { defineQueue } from './queue.ts';
+export type { Schedule, ScheduleOptions } from './schedules.ts';
+export { JOBS_SCHEMA, JOBS_SCHEMA_VERSION, jobsMigrations } from './schema.ts';
+export type { JobToSend, SendOptions, Sent } from './send.ts';
+export type { Completion, CompleteOptions, Failure, FailOptions, GiveBack, Joining } from './settle.ts';

@@ -1,0 +1,95 @@
+// Puts jobs into a queue, in a transaction of the caller's where there is one.
+
+import { randomUUID } from 'node:crypto';
+import type { JobInsert } from 'pg-boss';
+import type { Boss } from './boss.ts';
+import { throughClient } from './database.ts';
+import type { TransactionClient } from './database.ts';
+import { JobsError } from './jobs-error.ts';
+import type { Queue } from './queue.ts';
+
+export interface SendOptions {
+  /** What the queue's policy counts by. Default: none. */
+  readonly key?: string;
+  /** Not before so many seconds have passed on the database's clock. Default 0. */
+  readonly delaySeconds?: number;
+  /** Not before this moment; instead of `delaySeconds`. */
+  readonly startAt?: Date;
+  /** Greater ones are run first. Default 0. */
+  readonly priority?: number;
+  /** Instead of the queue's. */
+  readonly attempts?: number;
+  /** A UUID. A job whose id was sent before, and is still kept, is not sent again. Default: a random one. */
+  readonly id?: string;
+}
+
+export interface JobToSend<Data extends object> extends SendOptions {
+  readonly data: Data;
+}
+
+/** `duplicate`: the id was sent before, or the queue's policy allows no more jobs of the key. */
+export type Sent =
+  | { readonly sent: true; readonly id: string }
+  | { readonly sent: false; readonly reason: 'duplicate' };
+
+/** The answers are in the order of the jobs; one statement, however many they are. */
+export async function send<Data extends object>(
+  boss: Boss,
+  queue: Queue<Data>,
+  jobs: readonly JobToSend<Data>[],
+  client: TransactionClient | undefined,
+): Promise<readonly Sent[]> {
+  if (jobs.length === 0) return [];
+  const rows = jobs.map((job) => rowOf(queue, job));
+  const ids = await boss.use(async (pgboss) =>
+    pgboss.insert(queue.name, rows, {
+      returnId: true,
+      ...(client === undefined ? {} : { db: throughClient(client) }),
+    }),
+  );
+  const stored = new Set(ids);
+  return rows.map(({ id }) => (stored.has(id) ? { sent: true, id } : { sent: false, reason: 'duplicate' }));
+}
+
+function rowOf<Data extends object>(
+  queue: Queue<Data>,
+  job: JobToSend<Data>,
+): JobInsert<Data> & { id: string } {
+  const { data, key, delaySeconds, startAt, priority, attempts, id = randomUUID() } = job;
+  if (typeof data !== 'object' || (data as object | null) === null) {
+    throw invalid(queue, `expected data to be an object, got ${JSON.stringify(data)}`);
+  }
+  if (delaySeconds !== undefined && startAt !== undefined) {
+    throw invalid(queue, 'expected delaySeconds or startAt, got both');
+  }
+  if (delaySeconds !== undefined && !(Number.isFinite(delaySeconds) && delaySeconds >= 0)) {
+    throw invalid(queue, `expected delaySeconds to be a number from 0 up, got ${delaySeconds}`);
+  }
+  if (startAt !== undefined && Number.isNaN(startAt.getTime())) {
+    throw invalid(queue, 'expected startAt to be a date, got an invalid one');
+  }
+  if (priority !== undefined && !Number.isSafeInteger(priority)) {
+    throw invalid(queue, `expected priority to be a whole number, got ${priority}`);
+  }
+  if (attempts !== undefined && !(Number.isSafeInteger(attempts) && attempts >= 1)) {
+    throw invalid(queue, `expected attempts to be a whole number from 1 up, got ${attempts}`);
+  }
+  if (!/^[\da-f]{8}(?:-[\da-f]{4}){3}-[\da-f]{12}$/.test(id)) {
+    throw invalid(queue, `expected id to be a UUID in lower case, got ${JSON.stringify(id)}`);
+  }
+  return {
+    id,
+    data,
+    ...(key === undefined ? {} : { singletonKey: key }),
+    ...(delaySeconds === undefined ? {} : { startAfter: delaySeconds }),
+    ...(startAt === undefined ? {} : { startAfter: startAt.toISOString() }),
+    ...(priority === undefined ? {} : { priority }),
+    ...(attempts === undefined ? {} : { retryLimit: attempts - 1 }),
+  };
+}
+
+function invalid(queue: Queue, message: string): JobsError {
+  return new JobsError('JOBS_JOB_INVALID', `a job for ${queue.name}: ${message}`, {
+    hint: 'mend the call that sends it; nothing was sent',
+  });
+}
