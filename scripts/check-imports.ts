@@ -22,6 +22,7 @@ const RULES: Readonly<Record<string, Rule>> = {
   'packages/outbox': { values: ['postgres', 'jobs'], types: ['loop'] },
   'packages/app-schema': { values: [], types: ['postgres'] },
   'packages/search': CAPABILITY,
+  'packages/gmail': CAPABILITY,
   'packages/worker-base': { values: [...PLATFORM, 'search'], types: [] },
 };
 

@@ -3,6 +3,7 @@
 import { setTimeout as delay } from 'node:timers/promises';
 import { appMigrations } from '@pulsebox/app-schema';
 import { jobsMigrations } from '@pulsebox/jobs';
+import { gmailMigrations } from '@pulsebox/gmail';
 import { outboxMigrations } from '@pulsebox/outbox';
 import { connectionConfig, migrate, postgresMigrations } from '@pulsebox/postgres';
 import type { EmbeddedServer } from '@pulsebox/postgres';
@@ -95,6 +96,7 @@ async function prepare(databaseUrl: string): Promise<void> {
     jobsMigrations,
     outboxMigrations,
     appMigrations,
+    gmailMigrations,
     searchMigrations,
   ]);
   if (applied.length > 0) say(`applied ${applied.length} migrations`);

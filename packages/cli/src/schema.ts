@@ -2,6 +2,7 @@
 
 import { appMigrations } from '@pulsebox/app-schema';
 import { jobsMigrations } from '@pulsebox/jobs';
+import { gmailMigrations } from '@pulsebox/gmail';
 import { outboxMigrations } from '@pulsebox/outbox';
 import { postgresMigrations } from '@pulsebox/postgres';
 import type { MigrationSet } from '@pulsebox/postgres';
@@ -13,5 +14,6 @@ export const allMigrations: readonly MigrationSet[] = [
   jobsMigrations,
   outboxMigrations,
   appMigrations,
+  gmailMigrations,
   searchMigrations,
 ];

@@ -1,6 +1,7 @@
 // How fast items reach a search index, and what batches bring against one request, or one transaction, per event.
 
 import { appMigrations } from '@pulsebox/app-schema';
+import { gmailMigrations } from '@pulsebox/gmail';
 import { outboxMigrations } from '@pulsebox/outbox';
 import { migrate, postgresMigrations } from '@pulsebox/postgres';
 import { searchMigrations } from '@pulsebox/search';
@@ -96,6 +97,7 @@ async function measure(
     postgresMigrations,
     outboxMigrations,
     appMigrations,
+    gmailMigrations,
     searchMigrations,
   ]);
   await query(url, FILL_ITEMS, [events]);

@@ -2,6 +2,7 @@
 
 import { appMigrations } from '@pulsebox/app-schema';
 import { jobsMigrations } from '@pulsebox/jobs';
+import { gmailMigrations } from '@pulsebox/gmail';
 import { outboxMigrations } from '@pulsebox/outbox';
 import { migrate, postgresMigrations } from '@pulsebox/postgres';
 import { searchMigrations } from '@pulsebox/search';
@@ -21,6 +22,7 @@ export async function createTemplate(serverUrl: string): Promise<void> {
     jobsMigrations,
     outboxMigrations,
     appMigrations,
+    gmailMigrations,
     searchMigrations,
   ]);
 }
