@@ -3,13 +3,21 @@
 
 import type { Queryable } from '@pulsebox/postgres';
 import type { Cursor } from './cursor.ts';
-import type { JsonValue, OutboxEvent } from './event.ts';
-import { eventTypes } from './event-types.ts';
+import type { OutboxEvent } from './event.ts';
+import { queryEvents } from './event-rows.ts';
+import { readLane } from './read-lane.ts';
+import type { LaneSlice } from './read-lane.ts';
 import { nothingCanBeLate, READ_NEW } from './read-new.ts';
 
 export interface ReadBatch {
-  /** Late events, then new ones, each in the order of their positions. Empty: caught up. */
+  /** Late events, then new ones, each in the order of their positions. */
   readonly events: readonly OutboxEvent[];
+  /**
+   * How far this look went. `end`: to the end of the log as it was then. `more`: there may be more to read at once; with
+   * one lane, only behind events, while a lane of several also walks over stretches without events of its own.
+   * `barrier`: to where all lanes of the group stop, since their number changes.
+   */
+  readonly reached: 'more' | 'end' | 'barrier';
   /** The cursor to store once these events are delivered. Without events it need not be stored, but is cheaper to read from. */
   readonly next: Cursor;
   /** The database's clock when the batch was read, in milliseconds since 1970. */
@@ -131,31 +139,19 @@ export const READ_FROZEN_PAGE = `
     limit $4::bigint
   ) e`;
 
-/** What the first row of a result carries in its payload. */
-interface Head {
-  readonly snapshot: string;
-  /** Null: there is nothing to deliver. */
-  readonly ceiling: string | null;
-  /** The database's clock, in seconds since 1970. */
-  readonly readAt: number;
-}
-
-type Row = readonly [
-  seq: number,
-  topic: string,
-  key: string | null,
-  payload: JsonValue,
-  headers: Readonly<Record<string, JsonValue>>,
-  createdAtSeconds: number,
-];
-
 /**
- * Reads at most `limit` late and `limit` new events after the cursor.
+ * Reads at most `limit` late and `limit` new events after the cursor, of one lane if a slice is given.
  *
  * @param db a pool, or a connection outside a transaction: the xid that a transaction has already would be no ceiling.
  * Nothing here needs a session, so a pooler in transaction mode will do.
  */
-export async function readBatch(db: Queryable, cursor: Cursor, limit: number): Promise<ReadBatch> {
+export async function readBatch(
+  db: Queryable,
+  cursor: Cursor,
+  limit: number,
+  slice?: LaneSlice,
+): Promise<ReadBatch> {
+  if (slice !== undefined && slice.lanes > 1) return await readLane(db, cursor, limit, slice);
   return cursor.frozen === null
     ? await readLateAndNew(db, cursor, limit)
     : await readFrozenPage(db, cursor, cursor.frozen, limit);
@@ -164,13 +160,18 @@ export async function readBatch(db: Queryable, cursor: Cursor, limit: number): P
 async function readLateAndNew(db: Queryable, cursor: Cursor, limit: number): Promise<ReadBatch> {
   const { position, snapshot, ceiling } = cursor;
   const { head, events, ...times } = nothingCanBeLate(cursor)
-    ? await query(db, READ_NEW, [position, limit])
-    : await query(db, READ_BATCH, [position, snapshot, ceiling, limit]);
+    ? await queryEvents(db, READ_NEW, [position, limit])
+    : await queryEvents(db, READ_BATCH, [position, snapshot, ceiling, limit]);
   if (head.ceiling === null || events.length === 0) {
     // What is late after this snapshot was late after the old one too, so the old ceiling holds. Transactions that have
     // finished without an event are probed no more, and open ones above xmax move into the list, where they cost
     // nothing until they finish.
-    return { events: [], next: { position, snapshot: head.snapshot, ceiling, frozen: null }, ...times };
+    return {
+      events: [],
+      reached: 'end',
+      next: { position, snapshot: head.snapshot, ceiling, frozen: null },
+      ...times,
+    };
   }
 
   const read = { snapshot: head.snapshot, ceiling: head.ceiling };
@@ -178,10 +179,12 @@ async function readLateAndNew(db: Queryable, cursor: Cursor, limit: number): Pro
   const late = firstNew === -1 ? events : events.slice(0, firstNew);
   if (late.length > limit) {
     const page = late.slice(0, limit);
-    return { events: page, next: { ...cursor, frozen: { ...read, position: lastPosition(page) } }, ...times };
+    const next = { ...cursor, frozen: { ...read, position: lastPosition(page) } };
+    return { events: page, reached: 'more', next, ...times };
   }
-  const reached = firstNew === -1 ? position : lastPosition(events);
-  return { events, next: { position: reached, ...read, frozen: null }, ...times };
+  const next = { position: firstNew === -1 ? position : lastPosition(events), ...read, frozen: null };
+  // Not full, it was the end of the log: what comes after it is better read afresh.
+  return { events, reached: events.length < limit ? 'end' : 'more', next, ...times };
 }
 
 async function readFrozenPage(
@@ -192,38 +195,13 @@ async function readFrozenPage(
 ): Promise<ReadBatch> {
   const { position, snapshot, ceiling } = cursor;
   const values = [position, snapshot, ceiling, limit, frozen.snapshot, frozen.position];
-  const { events, readAtMs, receivedAtMs } = await query(db, READ_FROZEN_PAGE, values);
+  const { events, readAtMs, receivedAtMs } = await queryEvents(db, READ_FROZEN_PAGE, values);
   const done: Cursor = { position, snapshot: frozen.snapshot, ceiling: frozen.ceiling, frozen: null };
   // An empty last page: what comes after it is read at once, so that "no events" always means "caught up".
   if (events.length === 0) return await readLateAndNew(db, done, limit);
   const next =
     events.length < limit ? done : { ...cursor, frozen: { ...frozen, position: lastPosition(events) } };
-  return { events, next, readAtMs, receivedAtMs };
-}
-
-interface Answer {
-  readonly head: Head;
-  readonly events: readonly OutboxEvent[];
-  readonly readAtMs: number;
-  readonly receivedAtMs: number;
-}
-
-async function query(db: Queryable, text: string, values: unknown[]): Promise<Answer> {
-  const { rows } = await db.query<[...Row]>({ text, values, rowMode: 'array', types: eventTypes });
-  const receivedAtMs = performance.now();
-  const [first, ...found] = rows;
-  if (first === undefined) throw new Error('the log answered without its first row');
-  const head = first[3] as unknown as Head;
-  const events = found.map(toEvent);
-  // The driver's promises for this answer were made before it came and have grown old by now: whatever they hold is
-  // copied by every garbage collection until a full one. Emptied, the rows cost a drain a quarter less processor time.
-  rows.length = 0;
-  return { head, events, readAtMs: head.readAt * 1_000, receivedAtMs };
-}
-
-function toEvent(row: Row): OutboxEvent {
-  const [position, topic, key, payload, headers, createdAtSeconds] = row;
-  return { position, topic, key, payload, headers, createdAt: new Date(createdAtSeconds * 1_000) };
+  return { events, reached: events.length < limit ? 'end' : 'more', next, readAtMs, receivedAtMs };
 }
 
 function lastPosition(events: readonly OutboxEvent[]): number {

@@ -10,7 +10,9 @@ import { beginningOfLog } from '../src/cursor.ts';
 import { END_OF_LOG, endOfLog } from '../src/end-of-log.ts';
 import { GROUP_STATUS, LAG_COUNTED_EXACTLY } from '../src/group-status.ts';
 import { READ_BATCH, READ_FROZEN_PAGE } from '../src/read-batch.ts';
+import { READ_LANE, READ_LANE_FROZEN_PAGE, READ_LANE_NEW } from '../src/read-lane.ts';
 import { READ_NEW } from '../src/read-new.ts';
+import { READ_TO_BARRIER } from '../src/read-to-barrier.ts';
 import { ANNOUNCE_SLEEP } from '../src/sleep.ts';
 import { LOAD_CURSOR, PRUNE_CURSORS, STORE_CURSOR } from '../src/store-cursor.ts';
 import { planOf } from './plan.ts';
@@ -144,6 +146,61 @@ describe.each([['never analysed'], ['analysed']])('on a log that was %s', (state
       const plan = await planOf(database.pool, READ_FROZEN_PAGE, parameters);
       expectFrugal(plan, { pages: 700, sortedRows: LIMIT });
     }
+  });
+
+  // The third of four lanes: a window of 2,000 events.
+  const [LANE, LANES, WINDOW] = [2, 4, 4 * LIMIT];
+
+  test('READ_LANE caught up looks at a few pages', async () => {
+    const { position, snapshot, ceiling } = caughtUp;
+    const values = [position, snapshot, ceiling, WINDOW, LIMIT, LANE, LANES];
+    expectFrugal(await planOf(database.pool, READ_LANE, values), { pages: 80, sortedRows: 0 });
+  });
+
+  test.each([
+    ['from the beginning', (): Cursor => beginningOfLog],
+    ['from the middle', (): Cursor => behind],
+  ])('READ_LANE and READ_LANE_NEW %s of a backlog read one window of it, by position', async (_, cursor) => {
+    const { position, snapshot, ceiling } = cursor();
+    const values = [position, snapshot, ceiling, WINDOW, LIMIT, LANE, LANES];
+    const plan = await planOf(database.pool, READ_LANE, values);
+    expectFrugal(plan, { pages: 250, sortedRows: 0 });
+    expect(plan.indexes).toContain('event_until_10000000_pkey');
+    const newOnes = await planOf(database.pool, READ_LANE_NEW, [position, WINDOW, LIMIT, LANE, LANES]);
+    expectFrugal(newOnes, { pages: 200, sortedRows: 0 });
+  });
+
+  test('READ_LANE_NEW caught up looks at a few pages', async () => {
+    const values = [caughtUp.position, WINDOW, LIMIT, LANE, LANES];
+    expectFrugal(await planOf(database.pool, READ_LANE_NEW, values), { pages: 40, sortedRows: 0 });
+  });
+
+  test('READ_LANE with 100,000 late events probes for one more than its window', async () => {
+    const { position, snapshot, ceiling } = withLateOnes;
+    const values = [position, snapshot, ceiling, WINDOW, LIMIT, LANE, LANES];
+    const plan = await planOf(database.pool, READ_LANE, values);
+    expectFrugal(plan, { pages: 5_000, sortedRows: WINDOW + 1 });
+    expect(plan.indexes).toContain('event_until_10000000_xid_seq_idx');
+  });
+
+  test('READ_LANE_FROZEN_PAGE costs the same wherever in its late events it stands', async () => {
+    const { position, snapshot, ceiling } = withLateOnes;
+    for (const from of [0, position - 1 - LATE / 2, position - 1 - LIMIT]) {
+      const values = [position, snapshot, ceiling, WINDOW, caughtUp.snapshot, from, LIMIT, LANE, LANES];
+      const plan = await planOf(database.pool, READ_LANE_FROZEN_PAGE, values);
+      expectFrugal(plan, { pages: 4_000, sortedRows: WINDOW });
+    }
+  });
+
+  test.each([
+    ['from the beginning', (): Cursor => beginningOfLog],
+    ['from the middle', (): Cursor => behind],
+    ['at the barrier', (): Cursor => caughtUp],
+  ])('READ_TO_BARRIER %s reads one window by position', async (_, cursor) => {
+    const { position, snapshot } = caughtUp;
+    const values = [cursor().position, position, snapshot, WINDOW, LIMIT, LANE, LANES];
+    const plan = await planOf(database.pool, READ_TO_BARRIER, values);
+    expectFrugal(plan, { pages: 200, sortedRows: 0 });
   });
 
   test('END_OF_LOG looks at the end of each index', async () => {
