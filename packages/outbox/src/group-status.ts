@@ -2,10 +2,10 @@
 
 import type { Queryable } from '@pulsebox/postgres';
 import type { QueryResult } from 'pg';
+import { DEAD_COUNTS } from './dead-counts.ts';
+import type { DeadCounts } from './dead-counts.ts';
 
-export interface GroupStatus {
-  readonly group: string;
-  readonly lane: number;
+export interface GroupStatus extends DeadCounts {
   readonly position: number;
   /**
    * Committed events that are not delivered yet. Exact up to `LAG_COUNTED_EXACTLY`, then the distance to the end of
@@ -93,10 +93,20 @@ export const GROUP_STATUS: string = `
  * for one) compiles the query at each call: 450 to 1,500 ms for 1.4 ms of work, 11 s on a log of 100 partitions.
  * Statements of one message are one transaction, behind a pooler too: the setting ends with it.
  */
-const WITHOUT_JIT = `set local jit = off; ${GROUP_STATUS}`;
+const WITHOUT_JIT = `set local jit = off; ${GROUP_STATUS}; ${DEAD_COUNTS}`;
 
 export async function groupStatus(db: Queryable): Promise<GroupStatus[]> {
   const results: unknown = await db.query(WITHOUT_JIT);
   // One result for each statement; the types of node-postgres know of one.
-  return (results as readonly QueryResult<GroupStatus>[]).at(-1)?.rows ?? [];
+  const [, lanes, counts] = results as readonly [
+    unknown,
+    QueryResult<Omit<GroupStatus, Exclude<keyof DeadCounts, 'group' | 'lane'>>>,
+    QueryResult<DeadCounts>,
+  ];
+  const countsOf = new Map(counts.rows.map((row) => [`${row.group}/${row.lane}`, row]));
+  return lanes.rows.map((lane) =>
+    Object.assign(lane, countsOf.get(`${lane.group}/${lane.lane}`) ?? NOTHING_PARKED),
+  );
 }
+
+const NOTHING_PARKED = { parked: 0, dead: 0, oldestDeadAgeSeconds: 0 };

@@ -53,13 +53,31 @@ export function outboxMetrics(registry: Registry): OutboxMetrics {
     labelNames: ['group'],
     registers,
   });
+  const parked = new Gauge({
+    name: 'outbox_parked_events',
+    help: 'Failed events that a consumer group tries again, and those that wait behind one of their key.',
+    labelNames: ['group'],
+    registers,
+  });
+  const dead = new Gauge({
+    name: 'outbox_dead_letters',
+    help: 'Failed events of a consumer group that wait for a person to replay or discard them.',
+    labelNames: ['group'],
+    registers,
+  });
+  const oldestDeadAge = new Gauge({
+    name: 'outbox_oldest_dead_letter_age_seconds',
+    help: 'Since the oldest dead letter of a consumer group failed last, 0 when there is none.',
+    labelNames: ['group'],
+    registers,
+  });
   const statsTimestamp = new Gauge({
     name: 'outbox_stats_timestamp_seconds',
     help: 'When the gauges of all groups were set, by the one process that sets them.',
     registers,
   });
   function clearGroups(): void {
-    for (const gauge of [lag, oldestAge, retentionBlocked]) gauge.reset();
+    for (const gauge of [lag, oldestAge, retentionBlocked, parked, dead, oldestDeadAge]) gauge.reset();
     // Reset would leave a 0 behind: a gauge without labels always has its one series.
     statsTimestamp.remove();
   }
@@ -79,6 +97,9 @@ export function outboxMetrics(registry: Registry): OutboxMetrics {
         lag.set({ group }, sum(lanes.map((lane) => lane.lag)));
         oldestAge.set({ group }, Math.max(...lanes.map((lane) => lane.oldestAgeSeconds)));
         retentionBlocked.set({ group }, blocked.includes(group) ? 1 : 0);
+        parked.set({ group }, sum(lanes.map((lane) => lane.parked)));
+        dead.set({ group }, sum(lanes.map((lane) => lane.dead)));
+        oldestDeadAge.set({ group }, Math.max(...lanes.map((lane) => lane.oldestDeadAgeSeconds)));
       }
     },
   };

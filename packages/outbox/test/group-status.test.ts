@@ -9,6 +9,7 @@ import { groupStatus, LAG_COUNTED_EXACTLY } from '../src/group-status.ts';
 import type { GroupStatus } from '../src/group-status.ts';
 import { readBatch } from '../src/read-batch.ts';
 import { laneLeaseName, loadCursor, storeCursor } from '../src/store-cursor.ts';
+import { park } from './parked-rows.ts';
 import { runRelay } from './relay-runner.ts';
 import { openWriter } from './writer.ts';
 import type { Writer } from './writer.ts';
@@ -113,6 +114,22 @@ test('counts exactly up to a bound, and gives the distance to the end beyond it'
   expect((await statusOf(group)).lag).toBe(LAG_COUNTED_EXACTLY - 1);
   await commit(500);
   expect((await statusOf(group)).lag).toBe(LAG_COUNTED_EXACTLY + 499);
+});
+
+test('counts what is parked and what is dead, and says since when nobody looked', async () => {
+  const [group, other] = [await groupAtTheEnd(), await groupAtTheEnd()];
+  await park(
+    database.pool,
+    { group, position: 1, key: 'a', failedAgo: 3_600 },
+    { group, position: 2, key: 'a', state: 'parked', failedAgo: null },
+    { group, position: 3, failedAgo: 60 },
+    { group, position: 4, state: 'parked', dueIn: 60 },
+  );
+  const status = await statusOf(group);
+  expect(status).toMatchObject({ parked: 2, dead: 2 });
+  expect(status.oldestDeadAgeSeconds).toBeGreaterThanOrEqual(3_600);
+  expect(status.oldestDeadAgeSeconds).toBeLessThan(3_660);
+  expect(await statusOf(other)).toMatchObject({ parked: 0, dead: 0, oldestDeadAgeSeconds: 0 });
 });
 
 test('names the holder while a lease runs, and nobody when its time is over', async () => {

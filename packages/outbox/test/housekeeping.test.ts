@@ -8,6 +8,7 @@ import { registerGroup } from '../src/consumer-group.ts';
 import { emit } from '../src/emit.ts';
 import { housekeeping } from '../src/housekeeping.ts';
 import { outboxMetrics } from '../src/outbox-metrics.ts';
+import { park } from './parked-rows.ts';
 import { quiet } from './relay-runner.ts';
 
 test('fails, and does not hang, while the database answers nothing; goes on when it answers again', async () => {
@@ -64,9 +65,12 @@ test('one of several sets the gauges of all groups, those that nobody reads incl
     await one.loop.tick(context);
     await two.loop.tick(context);
     await emit(database.pool, { topic: 't', payload: 1 }, { autocommit: true });
+    await park(database.pool, { group: 'unread', position: 1 });
     await one.loop.tick(context);
     await two.loop.tick(context);
     expect(await one.metrics()).toContain('outbox_lag_events{group="unread"} 1');
+    expect(await one.metrics()).toContain('outbox_parked_events{group="unread"} 0');
+    expect(await one.metrics()).toContain('outbox_dead_letters{group="unread"} 1');
     expect(await one.metrics()).toMatch(/^outbox_stats_timestamp_seconds 1\.?\d+/m);
     expect(await two.metrics()).not.toMatch(/^outbox_(lag|oldest|retention|stats)/m);
 

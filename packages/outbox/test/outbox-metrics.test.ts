@@ -16,6 +16,9 @@ const status: GroupStatus = {
   holder: 'me',
   leaseSeconds: 10,
   storedAt: '2026-01-01T00:00:00.000Z',
+  parked: 5,
+  dead: 2,
+  oldestDeadAgeSeconds: 60,
 };
 
 const state = { blocked: [], atMs: 1_000_000 };
@@ -49,12 +52,19 @@ test('lanes of a group are one series: their lag is added up, the oldest event i
   const registry = createRegistry();
   const { setGroups } = outboxMetrics(registry);
   setGroups(
-    [status, { ...status, lane: 1, lag: 4, oldestAgeSeconds: 9 }, { ...status, group: 'push', lag: 0 }],
+    [
+      status,
+      { ...status, lane: 1, lag: 4, oldestAgeSeconds: 9, dead: 0, oldestDeadAgeSeconds: 0 },
+      { ...status, group: 'push', lag: 0 },
+    ],
     { ...state, blocked: ['search'] },
   );
   const text = await registry.metrics();
   expect(text).toContain('outbox_lag_events{group="search"} 7');
   expect(text).toContain('outbox_oldest_undelivered_age_seconds{group="search"} 9');
+  expect(text).toContain('outbox_parked_events{group="search"} 10');
+  expect(text).toContain('outbox_dead_letters{group="search"} 2');
+  expect(text).toContain('outbox_oldest_dead_letter_age_seconds{group="search"} 60');
   expect(text).toContain('outbox_lag_events{group="push"} 0');
   expect(text).toContain('outbox_retention_blocked{group="search"} 1');
   expect(text).toContain('outbox_retention_blocked{group="push"} 0');
@@ -69,7 +79,7 @@ test('a group that is gone has no series any more, and neither has a process tha
   expect(await registry.metrics()).not.toContain('group="search"');
   setGroups([status], state);
   clearGroups();
-  expect(await registry.metrics()).not.toMatch(/^outbox_(lag|oldest|retention|stats)/m);
+  expect(await registry.metrics()).not.toMatch(/^outbox_(lag|oldest|retention|stats|parked|dead)/m);
 });
 
 test('delivery lag is counted into cumulative buckets, whatever the order of the events', async () => {

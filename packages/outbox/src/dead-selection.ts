@@ -1,0 +1,91 @@
+// What a bulk replay or discard is about: counted before anything is changed, and then gone through in bounded steps.
+
+import { transaction } from '@pulsebox/postgres';
+import type { Queryable } from '@pulsebox/postgres';
+import type { Pool, PoolClient } from 'pg';
+import { MATCHES } from './dead-filter.ts';
+import type { FilterValues } from './dead-filter.ts';
+
+/** The events of one group that match a filter. */
+export interface Selection {
+  readonly group: string;
+  readonly dead: number;
+  /** Tried again, or waiting behind another of its key. */
+  readonly parked: number;
+  /** Of the parked ones: handed to the handler at this moment. */
+  readonly attempting: number;
+}
+
+/**
+ * An attempt is under way while somebody holds a lane of the group: whoever takes over from one that died first settles
+ * what it left. Of a row `p`.
+ */
+export const ATTEMPTING: string = `
+  (p.attempting_since is not null
+   and exists (select from pulsebox.lease l
+               where starts_with(l.name, 'outbox/' || p.group_name || '/') and l.expires_at > clock_timestamp()))`;
+
+/** Result: one row a group that has some. $1 to $7 the filter. Index: parked_pkey or parked_dead, as the filter says. */
+const SELECTED = `
+  select p.group_name as "group",
+         count(*) filter (where p.state = 'dead')::float8 as dead,
+         count(*) filter (where p.state = 'parked')::float8 as parked,
+         count(*) filter (where p.state = 'parked' and ${ATTEMPTING})::float8 as attempting
+  from outbox.parked p
+  where ${MATCHES}
+  group by p.group_name order by p.group_name`;
+
+export async function selectedBy(db: Queryable, values: FilterValues): Promise<Selection[]> {
+  const { rows } = await db.query<Selection>(SELECTED, [...values]);
+  return rows;
+}
+
+/** Result: the ids that are not there, in the order in which they were asked for. $1 groups, $2 positions. Index: parked_pkey. */
+const MISSING = `
+  select wanted.group_name || '/' || wanted.position as id
+  from unnest($1::text[], $2::bigint[]) with ordinality as wanted(group_name, position, n)
+  where not exists (select from outbox.parked p where (p.group_name, p.position) = (wanted.group_name, wanted.position))
+  order by wanted.n`;
+
+/** Ids of the filter that name nothing: the event was delivered or discarded, or never failed. */
+export async function missingIds(db: Queryable, values: FilterValues): Promise<string[]> {
+  const [, , , , , groups, positions] = values;
+  if (groups === null) return [];
+  const { rows } = await db.query<{ id: string }>(MISSING, [groups, positions]);
+  return rows.map(({ id }) => id);
+}
+
+/** How much one transaction changes: readers of the group wait for it when they store their progress. */
+export const CHUNK_ROWS = 1_000;
+
+/**
+ * $1 group. Its readers take these rows in share mode before they park or settle anything, and so neither does while
+ * this transaction runs: an event is the first of its key for both or for neither. Index: lease_pkey; the table is small.
+ */
+const KEEP_READERS_FROM_SETTLING = `
+  select from pulsebox.lease where starts_with(name, 'outbox/' || $1 || '/') order by name for no key update`;
+
+/** What one chunk did: how many rows it changed, and the position of the last one it chose; null: it chose none. */
+export interface Chunk {
+  readonly changed: number;
+  readonly last: number | null;
+}
+
+/** Runs `change` for one chunk after another, each behind the position that the one before ended at. Returns the sum. */
+export async function inChunks(
+  pool: Pool,
+  group: string,
+  change: (client: PoolClient, behind: number) => Promise<Chunk>,
+): Promise<number> {
+  let sum = 0;
+  for (let behind: number | null = 0; behind !== null; ) {
+    const from: number = behind;
+    const { changed, last } = await transaction(pool, async (client) => {
+      await client.query(KEEP_READERS_FROM_SETTLING, [group]);
+      return change(client, from);
+    });
+    sum += changed;
+    behind = last;
+  }
+  return sum;
+}

@@ -1,0 +1,104 @@
+// What `pulsebox dead` and the gauges cost with 300,000 parked events: analysed, and never analysed.
+
+import { createTestDatabase } from '@pulsebox/test-support';
+import type { TestDatabase } from '@pulsebox/test-support';
+import { afterAll, beforeAll, describe, expect, inject, test } from 'vitest';
+import { registerGroup } from '../src/consumer-group.ts';
+import { DEAD_COUNTS, PARKED_COUNTED_EXACTLY } from '../src/dead-counts.ts';
+import type { DeadCounts } from '../src/dead-counts.ts';
+import { DISCARD_CHUNK } from '../src/dead-discard.ts';
+import { LIST_NEWEST, LIST_OLDEST } from '../src/dead-list.ts';
+import { REPLAY_CHUNK } from '../src/dead-replay.ts';
+import { planOf } from './plan.ts';
+
+const IN_BIG = 250_000;
+const DEAD_IN_BIG = 2_000;
+
+let database: TestDatabase;
+
+beforeAll(async () => {
+  database = await createTestDatabase(inject('serverUrl'));
+  const { pool } = database;
+  await pool.query('alter table outbox.parked set (autovacuum_enabled = off)');
+  for (const group of ['big', 'small', 'well']) await registerGroup(pool, group, 'end');
+  const write = `
+    insert into outbox.parked (group_name, position, topic, key, payload, headers, created_at, state, failed_at, next_attempt_at)
+    select $1, n, 'item.upserted', 'item:' || n % $2::int, jsonb_build_object('text', repeat('x', 100)), '{}', now(),
+           case when n % 125 = 0 then 'dead' else 'parked' end, now() - n * interval '1 second',
+           case when n % 2 = 1 then now() + interval '1 hour' end
+    from generate_series(1, $3::int) n`;
+  await pool.query(write, ['big', 1_000, IN_BIG]);
+  await pool.query(write, ['small', 50, 5_000]);
+}, 60_000);
+
+afterAll(async () => {
+  await database.drop();
+});
+
+const NO_FILTER = [null, null, null, null, null, null, null];
+const inBig = ['big', ...NO_FILTER.slice(1)];
+
+describe.each(['never analysed', 'analysed'])('%s', (when) => {
+  beforeAll(async () => {
+    if (when === 'analysed') await database.pool.query('vacuum (analyze) outbox.parked');
+  });
+
+  test('the gauges look at so many index entries of a group and no more', async () => {
+    const plan = await planOf(database.pool, DEAD_COUNTS, []);
+    expect(plan.scannedTables.filter((table) => table === 'parked')).toEqual([]);
+    expect(plan.indexes).toEqual(
+      expect.arrayContaining(['parked_dead', expect.stringMatching(/^parked_(pkey|key)$/)]),
+    );
+    expect(Math.max(...plan.nodes.map((node) => node['Actual Rows']))).toBeLessThanOrEqual(
+      PARKED_COUNTED_EXACTLY,
+    );
+    const { rows } = await database.pool.query<DeadCounts>(DEAD_COUNTS);
+    expect(rows).toMatchObject([
+      { group: 'big', parked: PARKED_COUNTED_EXACTLY - DEAD_IN_BIG, dead: DEAD_IN_BIG },
+      { group: 'small', parked: 4_960, dead: 40 },
+    ]);
+    expect(Math.round((rows[1]?.oldestDeadAgeSeconds ?? 0) / 100)).toBe(50);
+  });
+
+  test.each([
+    ['newest', LIST_NEWEST],
+    ['oldest', LIST_OLDEST],
+  ])('a page of the dead letters of a group, %s first, reads those alone', async (_first, sql) => {
+    const plan = await planOf(database.pool, sql, [...inBig, 'dead', null, null, null, 51]);
+    expect(plan.scannedTables).not.toContain('parked');
+    expect(plan.indexes).toContain('parked_dead');
+    expect(plan.sortedRows).toBeLessThanOrEqual(DEAD_IN_BIG);
+  });
+
+  test.each([
+    ['replays', REPLAY_CHUNK, []],
+    ['discards', DISCARD_CHUNK, ['dead']],
+  ])('%s single events without a look at the others', async (_what, sql, state) => {
+    const client = await database.pool.connect();
+    try {
+      await client.query('begin');
+      const byId = [null, null, null, null, null, ['big', 'small'], [125, 250]];
+      const plan = await planOf(client, sql, [...byId, 'big', 0, ...state]);
+      expect(plan.scannedTables).not.toContain('parked');
+      // Without statistics it goes through the group's dead letters.
+      expect(plan.pages).toBeLessThan(when === 'analysed' ? 500 : 2 * DEAD_IN_BIG);
+    } finally {
+      await client.query('rollback');
+      client.release();
+    }
+  });
+
+  test('replays a chunk of a group with an index probe for each event', async () => {
+    const client = await database.pool.connect();
+    try {
+      await client.query('begin');
+      const plan = await planOf(client, REPLAY_CHUNK, [...inBig, 'big', 0]);
+      expect(plan.scannedTables).not.toContain('parked');
+      expect(plan.sortedRows).toBeLessThanOrEqual(DEAD_IN_BIG);
+      expect(plan.indexes).toContain('parked_key');
+    } finally {
+      await client.query('rollback');
+      client.release();
+    }
+  });
+});
