@@ -5,7 +5,7 @@ export interface DeadCounts {
   readonly lane: number;
   /**
    * Events that are tried again or wait behind another of their key; dead letters not included. Exact up to
-   * `PARKED_COUNTED_EXACTLY` with the dead letters, and what is missing to that beyond.
+   * `PARKED_COUNTED_EXACTLY` in a group, dead letters included, and what these leave of that beyond.
    */
   readonly parked: number;
   /** Dead letters: they wait for a person. Exact up to `PARKED_COUNTED_EXACTLY`, and that beyond. */
@@ -18,24 +18,31 @@ export interface DeadCounts {
 export const PARKED_COUNTED_EXACTLY = 100_000;
 
 /**
- * Result: one row for each group that has parked events. All of a group are in the row of lane 0.
- * Indexes: parked_pkey for all events of a group, parked_dead for its dead letters, that many entries of each at most
- * and no rows of the table once it is vacuumed.
+ * Result: one row for each lane that has parked events.
+ * Indexes: parked_pkey for all events of a group, parked_dead for its dead letters: that many of each at most, with
+ * their rows, for the keys that lanes go by.
  */
 export const DEAD_COUNTS: string = `
-  select g.name as "group", 0 as lane, greatest(0, every.n - dead.n)::float8 as parked, dead.n::float8 as dead,
-         coalesce(greatest(0, extract(epoch from clock_timestamp() - dead.oldest_at)), 0)::float8 as "oldestDeadAgeSeconds"
+  select g.name as "group", parked.lane, parked.n::float8 as parked, parked.dead::float8 as dead,
+         coalesce(greatest(0, extract(epoch from clock_timestamp() - parked.oldest_at)), 0)::float8 as "oldestDeadAgeSeconds"
   from outbox.consumer_group g
   cross join lateral (
-    select count(*) as n from (
-      select from outbox.parked p where p.group_name = g.name order by p.position limit ${PARKED_COUNTED_EXACTLY}
-    ) counted
-  ) every
-  cross join lateral (
-    select count(*) as n, min(failed_at) as oldest_at from (
-      select p.failed_at from outbox.parked p where p.group_name = g.name and p.state = 'dead'
-      order by p.failed_at limit ${PARKED_COUNTED_EXACTLY}
-    ) counted
-  ) dead
-  where every.n > 0
-  order by g.name`;
+    select lane, greatest(0, coalesce(every.n, 0) - coalesce(dead.n, 0)) as n, coalesce(dead.n, 0) as dead, dead.oldest_at
+    from (
+      select outbox.lane_of(counted.key, counted.position, g.lanes) as lane, count(*) as n
+      from (
+        select p.key, p.position from outbox.parked p where p.group_name = g.name
+        order by p.position limit ${PARKED_COUNTED_EXACTLY}
+      ) counted
+      group by lane
+    ) every
+    full join (
+      select outbox.lane_of(counted.key, counted.position, g.lanes) as lane, count(*) as n, min(counted.failed_at) as oldest_at
+      from (
+        select p.key, p.position, p.failed_at from outbox.parked p where p.group_name = g.name and p.state = 'dead'
+        order by p.failed_at limit ${PARKED_COUNTED_EXACTLY}
+      ) counted
+      group by lane
+    ) dead using (lane)
+  ) parked
+  order by g.name, parked.lane`;

@@ -56,8 +56,8 @@ export const SUMMARY_COLUMNS: string = `
   to_char(p.next_attempt_at at time zone 'utc', 'YYYY-MM-DD"T"HH24:MI:SS.MS"Z"') as "nextAttemptAt"`;
 
 /**
- * Of a row `p`: later events of its key that are due to nothing but its end. An event without a key holds up none, and
- * in a group that keeps no order none is without a time of its own.
+ * Of a row `p`: later events of its key that never failed and become due by its end alone. An event without a key holds
+ * up none, and in a group that keeps no order none is without a time of its own.
  * Index: parked_key from the row on, to WAITING_COUNTED_EXACTLY rows at most.
  */
 export const WAITING: string = `

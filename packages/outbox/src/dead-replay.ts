@@ -28,10 +28,9 @@ export interface ReplayReport {
 
 /**
  * Result: one row. $1 to $7 the filter, $8 the group, $9 the position to go on behind. Rows are locked in the order of
- * positions. Index: parked_dead or parked_pkey; parked_key for what stands before each.
- * Only the first of a key becomes due, the others as each before them goes: the table's trigger sees to that. The rows
- * of this chunk are all there when it is asked, in whatever order they are changed. The trigger that wakes readers is
- * that of producers.
+ * positions. Index: parked_dead or parked_pkey.
+ * All of them become due: the reader of a group that keeps order takes the first of a key alone, and the next one when
+ * that is done with. The table's trigger wakes readers, as producers do.
  */
 export const REPLAY_CHUNK: string = `
   with chosen as materialized (
@@ -42,10 +41,7 @@ export const REPLAY_CHUNK: string = `
   ), replayed as (
     update outbox.parked p
     set state = 'parked', attempts = 0, attempting_since = null,
-        next_attempt_at = case when not exists (
-          select from outbox.parked ahead
-          where ahead.group_name = p.group_name and ahead.key = p.key and ahead.position < p.position
-        ) then clock_timestamp() end
+        next_attempt_at = clock_timestamp()
     from chosen where (p.group_name, p.position) = (chosen.group_name, chosen.position)
     returning p.position
   )

@@ -46,9 +46,7 @@ describe.each(['never analysed', 'analysed'])('%s', (when) => {
   test('the gauges look at so many index entries of a group and no more', async () => {
     const plan = await planOf(database.pool, DEAD_COUNTS, []);
     expect(plan.scannedTables.filter((table) => table === 'parked')).toEqual([]);
-    expect(plan.indexes).toEqual(
-      expect.arrayContaining(['parked_dead', expect.stringMatching(/^parked_(pkey|key)$/)]),
-    );
+    expect(plan.indexes).toEqual(expect.arrayContaining(['parked_dead', 'parked_pkey']));
     expect(Math.max(...plan.nodes.map((node) => node['Actual Rows']))).toBeLessThanOrEqual(
       PARKED_COUNTED_EXACTLY,
     );
@@ -88,14 +86,13 @@ describe.each(['never analysed', 'analysed'])('%s', (when) => {
     }
   });
 
-  test('replays a chunk of a group with an index probe for each event', async () => {
+  test('replays a chunk of a group without a look at what is not dead', async () => {
     const client = await database.pool.connect();
     try {
       await client.query('begin');
       const plan = await planOf(client, REPLAY_CHUNK, [...inBig, 'big', 0]);
       expect(plan.scannedTables).not.toContain('parked');
       expect(plan.sortedRows).toBeLessThanOrEqual(DEAD_IN_BIG);
-      expect(plan.indexes).toContain('parked_key');
     } finally {
       await client.query('rollback');
       client.release();

@@ -132,6 +132,32 @@ test('counts what is parked and what is dead, and says since when nobody looked'
   expect(await statusOf(other)).toMatchObject({ parked: 0, dead: 0, oldestDeadAgeSeconds: 0 });
 });
 
+test('counts each parked event in the lane of its key', async () => {
+  const group = await groupAtTheEnd();
+  await database.pool.query('update outbox.consumer_group set lanes = 3 where name = $1', [group]);
+  await database.pool.query(
+    `insert into outbox.cursor (group_name, lane, token, batch, position, snapshot, ceiling)
+     select group_name, lane.n, token, batch, position, snapshot, ceiling
+     from outbox.cursor, generate_series(1, 2) lane(n) where group_name = $1`,
+    [group],
+  );
+  // 0 to 8 have no key: their lane is that of their number.
+  await park(
+    database.pool,
+    ...[3, 6, 1].map((position) => ({ group, position })),
+    ...[5, 8].map((position) => ({ group, position, state: 'parked' as const })),
+    ...[20, 21].map((position) => ({ group, position, key: 'item:1' })),
+  );
+  const lanes = (await groupStatus(database.pool)).filter((status) => status.group === group);
+  const { rows } = await database.pool.query<{ lane: number }>(
+    `select outbox.lane_of('item:1', 0, 3) as lane`,
+  );
+  const expected = [2, 1, 0].map((dead, lane) => dead + (rows[0]?.lane === lane ? 2 : 0));
+  expect(lanes.map(({ lane, parked, dead }) => ({ lane, parked, dead }))).toEqual(
+    expected.map((dead, lane) => ({ lane, parked: lane === 2 ? 2 : 0, dead })),
+  );
+});
+
 test('names the holder while a lease runs, and nobody when its time is over', async () => {
   const one = runRelay({ pool: database.pool, startFrom: 'end', holder: 'host/1/x' });
   await eventually(async () => (await statusOf(one.group)).holder !== null);
