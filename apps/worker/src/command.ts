@@ -2,6 +2,7 @@
 
 import { readFileSync } from 'node:fs';
 import { appMigrations } from '@pulsebox/app-schema';
+import { gmailMigrations } from '@pulsebox/gmail';
 import { jobsMigrations } from '@pulsebox/jobs';
 import type { WorkerCommand } from '@pulsebox/loop';
 import { outboxMigrations } from '@pulsebox/outbox';
@@ -35,7 +36,14 @@ export const workerCommand: WorkerCommand<Variables> = {
     const outbox = openLog({
       context: { config, log, registry },
       applicationName: 'pulsebox-worker',
-      migrations: [postgresMigrations, jobsMigrations, outboxMigrations, appMigrations, searchMigrations],
+      migrations: [
+        postgresMigrations,
+        jobsMigrations,
+        outboxMigrations,
+        appMigrations,
+        gmailMigrations,
+        searchMigrations,
+      ],
     });
     const search = await openSearch(config, { pool: outbox.pool, registry });
     log.info(

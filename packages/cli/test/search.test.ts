@@ -101,7 +101,7 @@ describe.each(Object.entries(engines))('with %s', (engine, env) => {
 
   test('reindex --all rebuilds every projection', async () => {
     const rebuilt = (await run(['reindex', '--all', '--json'])).json<{ projection: string }[]>();
-    expect(rebuilt.map(({ projection }) => projection)).toEqual(['items', 'files']);
+    expect(rebuilt.map(({ projection }) => projection)).toEqual(['items', 'files', 'mail']);
   });
 
   test('Ctrl-C leaves the live index as it was', async () => {
@@ -131,7 +131,7 @@ test.each([
   [
     ['search', 'x', '--projection', 'nix'],
     2,
-    /there is no projection "nix"\n {2}hint: there are: items, files/,
+    /there is no projection "nix"\n {2}hint: there are: items, files, mail/,
   ],
   [['reindex', 'nix'], 2, /there is no projection "nix"/],
   [['reindex'], 2, /expected either the name of a projection or --all, got neither/],

@@ -37,9 +37,11 @@ export interface ShippedProjectionOptions {
   readonly itemsIndex?: string | undefined;
   /** Default `files`. */
   readonly filesIndex?: string | undefined;
+  /** Default `mail`. */
+  readonly mailIndex?: string | undefined;
 }
 
-/** Items and files of the application that Pulsebox ships with. */
+/** Items and files of the application that Pulsebox ships with, and the mail that its mailboxes bring. */
 export function shippedProjections(options: ShippedProjectionOptions = {}): readonly Projection[] {
   return [
     {
@@ -64,6 +66,19 @@ export function shippedProjections(options: ShippedProjectionOptions = {}): read
         searchable: ['name', 'canonical_id', 'text', 'data'],
         filterable: ['canonical_id', 'item_id', 'media_type'],
         sortable: ['name', 'size_bytes', 'created_at', 'updated_at'],
+      },
+    },
+    {
+      name: 'mail',
+      index: options.mailIndex ?? 'mail',
+      view: 'app.mail_documents',
+      // A message is an item like any other to whoever listens; its events name it by an id of its own.
+      topics: ['item.upserted', 'item.archived'],
+      idPath: 'mail_id',
+      settings: {
+        searchable: ['subject', 'sender', 'recipients', 'text', 'snippet'],
+        filterable: ['user_id', 'connection_id', 'mailbox', 'thread_id', 'labels'],
+        sortable: ['sent_at'],
       },
     },
   ];

@@ -21,7 +21,10 @@ export interface TouchedRows {
   readonly skipped: readonly SkippedEvent[];
 }
 
-/** Events of topics that no projection names are none of ours. */
+/**
+ * Events of topics that no projection names are none of ours. Projections may share a topic (`item.upserted` tells of
+ * items and of mail): an event need name a row of one of them only.
+ */
 export function touchedRows(
   events: readonly OutboxEvent[],
   projections: readonly VerifiedProjection[],
@@ -29,18 +32,23 @@ export function touchedRows(
   const found = new Map<VerifiedProjection, Set<string>>();
   const skipped: SkippedEvent[] = [];
   for (const { position, topic, payload } of events) {
+    const missed: SkippedEvent[] = [];
+    let namesRow = false;
     for (const projection of projections) {
       if (!projection.topics.includes(topic)) continue;
       const value = valueAt(payload, projection.idPath);
       const id = canonicalId(value, projection.idType);
       if (id === undefined) {
         const reason = value === undefined || value === null ? 'missing_id' : 'invalid_id';
-        skipped.push({ position, topic, projection: projection.name, reason });
+        missed.push({ position, topic, projection: projection.name, reason });
         continue;
       }
+      namesRow = true;
       const ids = found.get(projection) ?? new Set();
       found.set(projection, ids.add(id));
     }
+    const worst = missed.find(({ reason }) => reason === 'invalid_id') ?? (namesRow ? undefined : missed[0]);
+    if (worst !== undefined) skipped.push(worst);
   }
   return {
     idsByProjection: new Map([...found].map(([projection, ids]) => [projection, [...ids]])),

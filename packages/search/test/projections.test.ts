@@ -193,6 +193,7 @@ describe('the views of projections', () => {
     expect(verified.map(({ name, idType }) => [name, idType])).toEqual([
       ['items', 'uuid'],
       ['files', 'uuid'],
+      ['mail', 'uuid'],
     ]);
   });
 

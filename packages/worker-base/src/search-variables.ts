@@ -10,6 +10,7 @@ export const searchVariables: {
   readonly MEILI_API_KEY: Variable<string | undefined>;
   readonly MEILI_INDEX_ITEMS: Variable<string>;
   readonly MEILI_INDEX_FILES: Variable<string>;
+  readonly MEILI_INDEX_MAIL: Variable<string>;
   readonly MEILI_BATCH_SIZE: Variable<number>;
   readonly MEILI_TIMEOUT_SECONDS: Variable<number>;
   readonly PULSEBOX_PROJECTIONS: Variable<string | undefined>;
@@ -25,6 +26,7 @@ export const searchVariables: {
   ),
   MEILI_INDEX_ITEMS: env.string({ description: 'The index of items, in either engine.', default: 'items' }),
   MEILI_INDEX_FILES: env.string({ description: 'The index of files, in either engine.', default: 'files' }),
+  MEILI_INDEX_MAIL: env.string({ description: 'The index of mail, in either engine.', default: 'mail' }),
   MEILI_BATCH_SIZE: env.integer({
     description: 'The most documents in one request to Meilisearch.',
     default: 500,
@@ -52,6 +54,7 @@ export async function openSearch(
   const shipped = shippedProjections({
     itemsIndex: config.MEILI_INDEX_ITEMS,
     filesIndex: config.MEILI_INDEX_FILES,
+    mailIndex: config.MEILI_INDEX_MAIL,
   });
   const own =
     config.PULSEBOX_PROJECTIONS === undefined

@@ -30,7 +30,7 @@ export function declareReindex(program: Command, run: Run): void {
     .description(
       'Builds the index of a projection anew from its table, beside the live one, and swaps the two.',
     )
-    .argument('[projection]', 'items, files, or one of your own')
+    .argument('[projection]', 'items, files, mail, or one of your own')
     .option('--all', 'all projections, one after the other')
     .addHelpText('after', EXAMPLES)
     .action((projection: string | undefined, options: { all?: true }) =>

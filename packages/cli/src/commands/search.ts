@@ -36,7 +36,7 @@ export function declareSearch(program: Command, run: Run): void {
     .summary('search the index, whichever engine is on')
     .description('Searches the index of a projection, in whichever engine is configured.')
     .argument('<query...>', 'what to look for')
-    .option('--projection <name>', 'items, files, or one of your own', 'items')
+    .option('--projection <name>', 'items, files, mail, or one of your own', 'items')
     .option('--organisation <name>', 'only documents of this organisation')
     .option('--limit <n>', 'how many hits to show', wholeNumber(1, 1_000), 20)
     .option('--offset <n>', 'how many hits to pass over', wholeNumber(0, 1_000_000), 0)
