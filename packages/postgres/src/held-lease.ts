@@ -2,7 +2,7 @@
 
 import { PostgresError } from './postgres-error.ts';
 import type { LeaseRequest } from './lease.ts';
-import { releaseLease, renewLease } from './lease.ts';
+import { handLeaseOver, releaseLease, renewLease } from './lease.ts';
 import type { Queryable } from './queryable.ts';
 
 export interface HeldLeaseEvents {
@@ -24,8 +24,9 @@ export interface HeldLease {
   /**
    * Stops renewing and gives the lease back. Idempotent; safe when it is lost already: the token guards it. One that
    * ran out here may still run on the server, and is given back too, so that nobody has to wait for its end.
+   * `reserveForMs`: for so long, only whoever asked for it can have it.
    */
-  release(): Promise<void>;
+  release(reserveForMs?: number): Promise<void>;
 }
 
 /**
@@ -105,12 +106,14 @@ export function holdLease(
       return wantedBy;
     },
     renewNow,
-    async release(): Promise<void> {
+    async release(reserveForMs): Promise<void> {
       if (released) return;
       released = true;
       halt();
       await renewing;
-      if (!fenced) await releaseLease(db, { name, token });
+      if (fenced) return;
+      if (reserveForMs === undefined) await releaseLease(db, { name, token });
+      else await handLeaseOver(db, { name, token, forMs: reserveForMs });
     },
   };
 }

@@ -9,7 +9,7 @@ export { runningServerPid, startEmbeddedServer } from './embedded-server.ts';
 export type { HeldLease, HeldLeaseEvents } from './held-lease.ts';
 export { holdLease } from './held-lease.ts';
 export type { LeaseAttempt, LeaseRenewal, LeaseRequest } from './lease.ts';
-export { acquireLease, releaseLease, renewLease, requestHandover } from './lease.ts';
+export { acquireLease, handLeaseOver, releaseLease, renewLease, requestHandover } from './lease.ts';
 export type { Listener, ListenOptions, ListenState } from './listen.ts';
 export { listen } from './listen.ts';
 export type {

@@ -35,6 +35,7 @@ export const ACQUIRE_LEASE = `
     set token = l.token + 1, holder = excluded.holder, wanted_by = null,
         expires_at = clock_timestamp() + $3 * interval '1 millisecond'
     where l.expires_at is null or l.expires_at < clock_timestamp()
+       or l.holder is null and l.wanted_by = excluded.holder
   returning token::float8 as token,
             exists (select from pulsebox.lease before where before.name = $1 and before.holder is not null) as took_over`;
 
@@ -52,6 +53,16 @@ export const RENEW_LEASE = `
 /** $1 name, $2 token. Index: lease_pkey. 0 rows: it was no longer ours to give back. */
 const RELEASE_LEASE = `
   update pulsebox.lease set holder = null, expires_at = null, wanted_by = null
+  where name = $1 and token = $2 and holder is not null`;
+
+/**
+ * $1 name, $2 token, $3 for how long in ms. Index: lease_pkey. 0 rows: it was no longer ours to give back.
+ * Without a holder, and with an end: until then only whoever asked for it gets it.
+ */
+const HAND_LEASE_OVER = `
+  update pulsebox.lease
+  set holder = null,
+      expires_at = case when wanted_by is not null then clock_timestamp() + $3 * interval '1 millisecond' end
   where name = $1 and token = $2 and holder is not null`;
 
 /** $1 name, $2 who asks. Index: lease_pkey. 0 rows: nobody holds it, there is nobody to ask. */
@@ -98,6 +109,18 @@ export async function releaseLease(
   lease: { readonly name: string; readonly token: number },
 ): Promise<boolean> {
   const { rowCount } = await db.query(RELEASE_LEASE, [lease.name, lease.token]);
+  return rowCount === 1;
+}
+
+/**
+ * Gives the lease to whoever asked for it: for so long nobody else can have it, though it has to be acquired. Without
+ * one who asked it is given back. False: it was lost before.
+ */
+export async function handLeaseOver(
+  db: Queryable,
+  lease: { readonly name: string; readonly token: number; readonly forMs: number },
+): Promise<boolean> {
+  const { rowCount } = await db.query(HAND_LEASE_OVER, [lease.name, lease.token, lease.forMs]);
   return rowCount === 1;
 }
 
