@@ -1,5 +1,9 @@
 export type { EventuallyOptions } from './eventually.ts';
 export { eventually } from './eventually.ts';
+export type { BrowserKeys } from './browser-keys.ts';
+export { browserKeys } from './browser-keys.ts';
+export type { ServerCertificate } from './certificate.ts';
+export { createCertificate } from './certificate.ts';
 export { freePort } from './free-port.ts';
 export type { StandInDocument, StandInFault, StandInIndex, StandInSettings } from './meilisearch-index.ts';
 export type {
@@ -11,6 +15,15 @@ export type {
 } from './meilisearch-stand-in.ts';
 export { startMeilisearchStandIn } from './meilisearch-stand-in.ts';
 export type { StandInTask, TaskFault } from './meilisearch-tasks.ts';
+export type {
+  BrowserSubscription,
+  PushAnswer,
+  PushBehaviour,
+  PushService,
+  PushServiceOptions,
+  ReceivedPush,
+} from './push-service.ts';
+export { startPushService } from './push-service.ts';
 export { createTemplate } from './template-database.ts';
 export type { TestDatabase, TestDatabaseOptions } from './test-database.ts';
 export { createTestDatabase } from './test-database.ts';

@@ -1,0 +1,211 @@
+// Sends one message to one subscription: checked, encrypted, under one deadline, and always with an outcome.
+
+import { setMaxListeners } from 'node:events';
+import webPush from 'web-push';
+import type { Dispatcher } from 'undici';
+import { readAnswer } from './answer.ts';
+import type { Answer } from './answer.ts';
+import { createBreaker } from './breaker.ts';
+import type { BreakerOptions } from './breaker.ts';
+import { openConnections } from './connections.ts';
+import type { ConnectionOptions } from './connections.ts';
+import { parseEndpoint, parseOrigin } from './endpoint.ts';
+import type { Endpoint, EndpointPolicy } from './endpoint.ts';
+import type { PushMessage } from './message.ts';
+import { PushError } from './push-error.ts';
+import { parseVapid } from './vapid-keys.ts';
+import type { Vapid } from './vapid-keys.ts';
+import { vapidHeaders } from './vapid-headers.ts';
+
+/** What a browser hands to the page that subscribes. */
+export interface SubscriptionKeys {
+  readonly endpoint: string;
+  /** The browser's public key, 65 bytes in base64url. */
+  readonly p256dh: string;
+  /** 16 bytes in base64url. */
+  readonly auth: string;
+}
+
+/**
+ * Besides the kinds of answers: `held`: the breaker of the service is open, nothing was sent; `forbidden`: the endpoint
+ * leads where nothing may be sent; `invalid`: its keys are none; `aborted`: we gave up, and nobody knows whether it
+ * arrived.
+ */
+export type OutcomeKind = Answer['kind'] | 'held' | 'forbidden' | 'invalid' | 'aborted';
+
+export interface Outcome {
+  readonly kind: OutcomeKind;
+  /** The origin of the endpoint; undefined when it has none that may be used. */
+  readonly origin: string | undefined;
+  /** For people and logs: no endpoint, no key, no token. */
+  readonly detail: string;
+  readonly status?: number;
+  /** The least time until the next attempt, in milliseconds. */
+  readonly retryAfterMs?: number | undefined;
+  /** How long the push service took, in milliseconds. Undefined when it was not asked. */
+  readonly tookMs?: number;
+}
+
+export interface SendOptions {
+  /** What is left of the message's time to live, in seconds. Default: all of it. */
+  readonly ttlSeconds?: number;
+  readonly signal: AbortSignal;
+}
+
+export interface PushSender {
+  readonly publicKey: string;
+  /** Never rejects. */
+  send(subscription: SubscriptionKeys, message: PushMessage, options: SendOptions): Promise<Outcome>;
+  close(): Promise<void>;
+}
+
+export interface PushSenderOptions
+  extends EndpointPolicy,
+    Pick<ConnectionOptions, 'ca' | 'resolve' | 'connectionsPerOrigin'> {
+  readonly vapid: Vapid;
+  /** The longest one delivery may take, from the look at DNS to the end of the answer, in milliseconds. Default 10,000. */
+  readonly timeoutMs?: number | undefined;
+  readonly breaker?: BreakerOptions | undefined;
+}
+
+/** Of an answer that is no success, this much is read, in bytes; then the stream is closed. */
+const LONGEST_ANSWER = 4_096;
+
+/** @throws PUSH_VAPID_INVALID, PUSH_OPTIONS_INVALID */
+export function createPushSender(options: PushSenderOptions): PushSender {
+  const vapid = parseVapid(options.vapid);
+  const policy = {
+    allowedOrigins: options.allowedOrigins?.map(parseOrigin),
+    privateOrigins: options.privateOrigins?.map(parseOrigin) ?? [],
+  };
+  const timeoutMs = options.timeoutMs ?? 10_000;
+  const headers = vapidHeaders(vapid);
+  const breaker = createBreaker(options.breaker);
+  const connections = openConnections({ ...options, ...policy, connectTimeoutMs: timeoutMs });
+
+  async function attempt(
+    { origin, path }: Endpoint,
+    body: Buffer,
+    message: PushMessage,
+    { ttlSeconds = message.ttlSeconds, signal }: SendOptions,
+  ): Promise<Outcome> {
+    const deadline = new AbortController();
+    // Every part of undici that waits listens to it.
+    setMaxListeners(0, deadline.signal);
+    const timer = setTimeout(() => deadline.abort(TIMED_OUT), timeoutMs);
+    const giveUp = (): void => deadline.abort(GIVEN_UP);
+    signal.addEventListener('abort', giveUp, { once: true });
+    if (signal.aborted) giveUp();
+    const startedAtMs = performance.now();
+    try {
+      const response = await connections.to(origin).request({
+        method: 'POST',
+        path,
+        headers: {
+          authorization: headers.authorization(origin),
+          'content-encoding': 'aes128gcm',
+          'content-type': 'application/octet-stream',
+          ttl: String(ttlSeconds),
+          urgency: message.urgency,
+          ...(message.topic === undefined ? {} : { topic: message.topic }),
+        },
+        body,
+        signal: deadline.signal,
+      });
+      const answer = await readResponse(response);
+      return { ...outcomeOf(answer, origin), tookMs: performance.now() - startedAtMs };
+    } catch (error) {
+      return faultOutcome(error, origin, performance.now() - startedAtMs);
+    } finally {
+      clearTimeout(timer);
+      signal.removeEventListener('abort', giveUp);
+    }
+  }
+
+  function report({ kind, retryAfterMs }: Outcome, origin: string): void {
+    if (kind === 'aborted' || kind === 'forbidden') breaker.abandoned(origin);
+    else if (kind === 'denied' || kind === 'throttled' || kind === 'unavailable')
+      breaker.failed(origin, retryAfterMs);
+    else breaker.succeeded(origin);
+  }
+
+  return {
+    publicKey: vapid.publicKey,
+    async send(subscription, message, sendOptions): Promise<Outcome> {
+      let endpoint: Endpoint;
+      try {
+        endpoint = parseEndpoint(subscription.endpoint, policy);
+      } catch (error) {
+        if (!(error instanceof PushError)) throw error;
+        return { kind: 'forbidden', origin: undefined, detail: error.message };
+      }
+      const { origin } = endpoint;
+      const admission = breaker.admit(origin);
+      if (!admission.admitted) {
+        const retryAfterMs = Math.ceil(admission.retryInMs);
+        return { kind: 'held', origin, detail: `${origin} failed too often of late`, retryAfterMs };
+      }
+      const body = encrypt(subscription, message);
+      if (body === undefined) {
+        breaker.abandoned(origin);
+        return { kind: 'invalid', origin, detail: 'the keys of the subscription are not those of a browser' };
+      }
+      const outcome = await attempt(endpoint, body, message, sendOptions);
+      report(outcome, origin);
+      return outcome;
+    },
+    close: () => connections.close(),
+  };
+}
+
+const TIMED_OUT = new Error('timed out');
+const GIVEN_UP = new Error('given up');
+
+/** Undefined: no key agreement is possible with such keys. */
+function encrypt({ p256dh, auth }: SubscriptionKeys, { plaintext }: PushMessage): Buffer | undefined {
+  try {
+    return webPush.encrypt(p256dh, auth, plaintext, 'aes128gcm').cipherText;
+  } catch {
+    return undefined;
+  }
+}
+
+async function readResponse({ statusCode, headers, body }: Dispatcher.ResponseData): Promise<Answer> {
+  const retryAfter = headers['retry-after'];
+  let text = '';
+  try {
+    for await (const chunk of body) {
+      text += String(chunk);
+      if (text.length >= LONGEST_ANSWER) break;
+    }
+  } catch {
+    // The status has been said; a body that breaks off, or takes too long, takes nothing of it back.
+  }
+  return readAnswer(
+    statusCode,
+    { retryAfter: typeof retryAfter === 'string' ? retryAfter : undefined },
+    text.slice(0, LONGEST_ANSWER),
+  );
+}
+
+function outcomeOf({ kind, status, reason, retryAfterMs }: Answer, origin: string): Outcome {
+  const detail = `${origin} answered ${status}${reason === undefined ? '' : ` (${reason})`}`;
+  return { kind, origin, detail, status, retryAfterMs };
+}
+
+function faultOutcome(error: unknown, origin: string, tookMs: number): Outcome {
+  if (error === GIVEN_UP)
+    return { kind: 'aborted', origin, detail: `given up before ${origin} answered`, tookMs };
+  if (error === TIMED_OUT)
+    return { kind: 'unavailable', origin, detail: `${origin} did not answer in time`, tookMs };
+  const reason = causes(error).find((cause) => 'code' in cause);
+  const code = reason !== undefined && 'code' in reason ? String(reason.code) : 'unknown';
+  if (reason instanceof PushError) return { kind: 'forbidden', origin, detail: reason.message };
+  return { kind: 'unavailable', origin, detail: `no connection to ${origin} (${code})`, tookMs };
+}
+
+function causes(error: unknown): Error[] {
+  const found: Error[] = [];
+  for (let cause = error; cause instanceof Error && found.length < 8; cause = cause.cause) found.push(cause);
+  return found;
+}
