@@ -92,15 +92,15 @@ export const mutants: Readonly<Record<MutantName, Mutant>> = {
     module: '/packages/outbox/src/lane-reader.ts',
     edits: [
       {
-        find: `    const outcome = await from.advance(batch);
+        find: `    const outcome = await session.advance(batch, parking);
 `,
         replace: '',
       },
       {
-        find: `    const delivered = await deliver({
+        find: `    const delivered = await deliverCarefully({
 `,
-        replace: `    const outcome = await from.advance(batch);
-    const delivered = await deliver({
+        replace: `    const outcome = await session.advance(batch, []);
+    const delivered = await deliverCarefully({
 `,
       },
     ],

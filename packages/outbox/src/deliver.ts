@@ -25,8 +25,12 @@ export interface Failure {
   readonly reason: string;
   /** False: the same again would fail again. */
   readonly retryable: boolean;
+  /** How long the sink asked to be left alone with it, in milliseconds. */
+  readonly retryAfterMs: number | undefined;
   /** What the handler threw; undefined when it reported the event. */
   readonly error: unknown;
+  /** Attempts started, where there were others before this batch. Default 1. */
+  readonly attempts?: number;
 }
 
 /** Every event of the batch that is in neither list is delivered. */
@@ -95,9 +99,9 @@ export async function deliver(delivery: Delivery): Promise<Delivered> {
     return order === 'key' && key !== null && failedKeys.has(key);
   }
 
-  function fail(event: OutboxEvent, why: Pick<EventFailure, 'reason' | 'retryable'>, error?: unknown): void {
-    const { reason, retryable } = why;
-    failed.push({ event, reason: reason.slice(0, LONGEST_REASON), retryable, error });
+  function fail(event: OutboxEvent, why: Omit<EventFailure, 'position'>, error?: unknown): void {
+    const { retryable, retryAfterMs } = why;
+    failed.push({ event, reason: storable(why.reason), retryable, retryAfterMs, error });
     if (event.key !== null) failedKeys.add(event.key);
   }
 
@@ -130,11 +134,16 @@ export async function deliver(delivery: Delivery): Promise<Delivered> {
   return { failed, heldBack: heldBack.toSorted((one, other) => one.position - other.position) };
 }
 
-function reasonOf(error: unknown): Pick<EventFailure, 'reason' | 'retryable'> {
-  return {
-    reason: error instanceof Error ? error.message : String(error),
-    retryable: !(error instanceof SinkError && error.kind === 'rejected'),
-  };
+function reasonOf(error: unknown): Omit<EventFailure, 'position'> {
+  const reason = error instanceof Error ? error.message : String(error);
+  if (!(error instanceof SinkError)) return { reason, retryable: true };
+  const { kind, retryAfterMs } = error;
+  return { reason, retryable: kind !== 'rejected' || retryAfterMs !== undefined, retryAfterMs };
+}
+
+/** What PostgreSQL refuses in JSON, a NUL or half a character, must not keep an event from being parked. */
+function storable(reason: string): string {
+  return reason.slice(0, LONGEST_REASON).replaceAll('\0', '\uFFFD').toWellFormed();
 }
 
 function strangePosition(group: string, { position }: EventFailure): OutboxError {

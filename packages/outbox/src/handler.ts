@@ -25,8 +25,10 @@ export interface EventFailure {
   readonly position: number;
   /** One sentence, for people. Cut to 2,000 characters. */
   readonly reason: string;
-  /** False: the same again would fail again. */
+  /** False: the same again would fail again. It becomes a dead letter at once. */
   readonly retryable: boolean;
+  /** How long the sink asked to be left alone with this event, in milliseconds: the least wait before the next attempt. */
+  readonly retryAfterMs?: number | undefined;
 }
 
 export interface BatchOutcome {

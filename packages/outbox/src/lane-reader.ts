@@ -4,16 +4,26 @@ import type { Logger, LoopCheck, TickContext, TickResult } from '@pulsebox/loop'
 import type { Queryable } from '@pulsebox/postgres';
 import type { StartFrom } from './consumer-group.ts';
 import { registerGroup } from './consumer-group.ts';
-import { deliver } from './deliver.ts';
-import type { Delivered, DeliveryOrder } from './deliver.ts';
+import type { DeliveryOrder } from './deliver.ts';
+import { createCaution } from './attempt-caution.ts';
+import type { Caution } from './attempt-caution.ts';
+import type { OutboxEvent } from './event.ts';
 import type { Handler } from './handler.ts';
 import { openLaneSession } from './lane-session.ts';
 import type { LaneSession } from './lane-session.ts';
-import { OutboxError } from './outbox-error.ts';
+import { leaseLost } from './lease-lost.ts';
+import { deliverCarefully } from './one-by-one.ts';
+import type { Overdue } from './one-by-one.ts';
 import type { OutboxMetrics } from './outbox-metrics.ts';
+import { logParked } from './park-log.ts';
+import { eventsToPark } from './park.ts';
+import type { EventToPark } from './park.ts';
 import { createPause } from './pause.ts';
 import type { PauseOptions } from './pause.ts';
 import type { ReadBatch } from './read-batch.ts';
+import { createLaneRedrive } from './redrive.ts';
+import type { LaneRedrive } from './redrive.ts';
+import type { RetryPolicy } from './retry.ts';
 import { SinkError } from './sink-error.ts';
 import { announceSleep, nextRest } from './sleep.ts';
 import type { LaneOfGroup } from './store-cursor.ts';
@@ -34,19 +44,34 @@ export interface LaneReaderOptions {
   readonly leaseTtlMs: number;
   readonly order: DeliveryOrder;
   readonly pause: PauseOptions;
+  readonly retry: RetryPolicy;
+  /** Of its ticks, in milliseconds. */
+  readonly deadlineMs: number;
 }
 
 export interface LaneReader {
   /**
-   * One batch if the lease can be had and there is something to deliver.
+   * One batch, of the log or of parked events, if the lease can be had and there is something to deliver.
    *
-   * @throws OUTBOX_EVENTS_FAILED when events were refused, OUTBOX_LEASE_LOST when a batch could not be stored
+   * @throws OUTBOX_LEASE_LOST when a batch could not be stored
    */
   turn(context: TickContext): Promise<TickResult>;
   /** Whether the sink is away. */
   check(): LoopCheck;
   /** Gives the lease back. Idempotent; a later turn asks for it again. */
   close(): Promise<void>;
+}
+
+/** The lane for as long as its lease is held. */
+interface Held {
+  readonly session: LaneSession;
+  readonly redrive: LaneRedrive;
+  readonly caution: Caution;
+  readonly overdue: Overdue;
+  /** What the last reader left behind has been looked at. */
+  begun: boolean;
+  /** A batch of the log goes between two of parked events, so that neither keeps the other waiting. */
+  mayRedrive: boolean;
 }
 
 /** Whoever asked tries every 50 ms: a reader that polls faster than that must not take the lane back first. */
@@ -56,7 +81,7 @@ export function createLaneReader(options: LaneReaderOptions): LaneReader {
   const { db, lane, waker, batchSize, pollMs, idleWaitMs, leaseTtlMs } = options;
   const { group } = lane;
   const pause = createPause(group, options.pause, (paused) => options.metrics?.paused.set(group, paused));
-  let session: LaneSession | undefined;
+  let held: Held | undefined;
   let standbyFor: string | undefined;
   let lastEventAtMs = performance.now();
   let announcedUntilMs = 0;
@@ -66,32 +91,47 @@ export function createLaneReader(options: LaneReaderOptions): LaneReader {
     const leftToOthersMs = leftToOthersUntilMs - performance.now();
     if (leftToOthersMs > 0) return { events: 0, nextInMs: leftToOthersMs };
     // Lost while nobody looked (a frozen process, a long rest): what is in memory is another's by now.
-    if (session?.lease.signal.aborted === true) await close();
-    session ??= await open(context.log);
-    if (session === undefined) return { events: 0, nextInMs: pollMs };
+    if (held?.session.lease.signal.aborted === true) await close();
+    held ??= await open(context.log);
+    if (held === undefined) return { events: 0, nextInMs: pollMs };
+    const { session } = held;
     if (session.lease.wantedBy !== null) return await handOver(context.log, session.lease.wantedBy);
     const pausedMs = pause.remainingMs();
     // No longer than an idle rest at once: the lease is looked after in between, and so is one who asks for it.
     if (pausedMs > 0) return { events: 0, nextInMs: Math.min(pausedMs, idleWaitMs) };
-    const reader = session;
     try {
-      const batch = await reader.current();
-      // Read or not, nothing is handed to a handler without the lease: events of its keys may be further on elsewhere.
-      reader.lease.signal.throwIfAborted();
-      if (batch.events.length === 0) return { events: 0, nextInMs: await restAfterEmptyLook() };
-      await deliverAndStore(reader, batch, context);
-      lastEventAtMs = performance.now();
-      return { events: batch.events.length, nextInMs: 0 };
+      return await turnHeld(held, context);
     } catch (error) {
-      reader.forget();
-      if (reader.lease.signal.aborted) await close();
-      if (!(error instanceof SinkError) || session === undefined) throw error;
+      session.forget();
+      if (session.lease.signal.aborted) await close();
+      if (!(error instanceof SinkError) || held === undefined) throw error;
       pause.begin(error, context.log);
       return { events: 0, nextInMs: Math.min(pause.remainingMs(), idleWaitMs) };
     }
   }
 
-  async function open(log: Logger): Promise<LaneSession | undefined> {
+  async function turnHeld(from: Held, context: TickContext): Promise<TickResult> {
+    const { session, redrive, caution } = from;
+    if (!from.begun) await begin(from, context.log);
+    if (from.mayRedrive) {
+      from.mayRedrive = false;
+      const events = await redriveDue(from, context);
+      if (events > 0) return { events, nextInMs: 0 };
+    }
+    const batch = await session.current(caution.oneByOne ? 1 : batchSize);
+    // Read or not, nothing is handed to a handler without the lease: events of its keys may be further on elsewhere.
+    session.lease.signal.throwIfAborted();
+    from.mayRedrive = true;
+    if (batch.events.length === 0) {
+      await caution.passed('caughtUp');
+      return { events: 0, nextInMs: Math.min(await restAfterEmptyLook(), redrive.nextLookInMs()) };
+    }
+    await deliverAndStore(from, batch, context);
+    lastEventAtMs = performance.now();
+    return { events: batch.events.length, nextInMs: 0 };
+  }
+
+  async function open(log: Logger): Promise<Held | undefined> {
     await registerGroup(db, group, options.startFrom);
     const opened = await openLaneSession(
       { db, lane, holder: options.holder, leaseTtlMs, batchSize },
@@ -101,49 +141,86 @@ export function createLaneReader(options: LaneReaderOptions): LaneReader {
         onWanted: () => waker.wake(),
       },
     );
-    if (opened.opened) {
-      log.info({ group, fencing: opened.session.lease.token }, 'reading');
-      standbyFor = undefined;
-      options.metrics?.paused.set(group, false);
-      return opened.session;
+    if (!opened.opened) {
+      if (standbyFor !== opened.heldBy)
+        log.info({ group, heldBy: opened.heldBy }, 'standing by: another worker reads');
+      standbyFor = opened.heldBy;
+      return undefined;
     }
-    if (standbyFor !== opened.heldBy)
-      log.info({ group, heldBy: opened.heldBy }, 'standing by: another worker reads');
-    standbyFor = opened.heldBy;
-    return undefined;
+    const { session } = opened;
+    const { handler, order, retry, deadlineMs } = options;
+    const { lease } = session;
+    log.info({ group, fencing: lease.token }, 'reading');
+    standbyFor = undefined;
+    options.metrics?.paused.set(group, false);
+    return {
+      session,
+      redrive: createLaneRedrive({ db, lane, lease, handler, order, batchSize, policy: retry, deadlineMs }),
+      caution: createCaution({
+        db,
+        lane: { ...lane, token: lease.token },
+        batchSize,
+        maxAttempts: retry.maxAttempts,
+      }),
+      overdue: new Map(),
+      begun: false,
+      mayRedrive: true,
+    };
   }
 
-  async function deliverAndStore(from: LaneSession, batch: ReadBatch, context: TickContext): Promise<void> {
+  /** What the last reader of the lane left behind, if it died. */
+  async function begin(from: Held, log: Logger): Promise<void> {
+    const { session, redrive, caution } = from;
+    const diedInRedrive = await redrive.recover(log);
+    // A redrive and a batch of the log are never under way at once: then no batch was.
+    await caution.begin({ followsDead: session.tookOver && !diedInRedrive, position: session.position });
+    from.begun = true;
+  }
+
+  async function redriveDue({ session, redrive }: Held, context: TickContext): Promise<number> {
+    const redriven = await redrive.turn(context);
+    if (redriven === undefined) return 0;
+    pause.end(context.log);
+    session.countDelivered(redriven.delivered.length);
+    options.metrics?.deliveryLag.observe(group, redriven.delivered, redriven.atMs);
+    return redriven.events;
+  }
+
+  async function deliverAndStore(from: Held, batch: ReadBatch, context: TickContext): Promise<void> {
+    const { session, redrive, caution, overdue } = from;
     // A batch that is not full was the end of the log: what comes after it is better read afresh.
-    if (batch.events.length >= batchSize) from.readAhead(batch);
-    const signal = AbortSignal.any([context.signal, from.lease.signal]);
-    const delivered = await deliver({
-      handler: options.handler,
-      batch: { ...lane, events: batch.events },
-      context: {
-        signal,
-        fencingToken: from.lease.token,
-        progress: () => context.progress(),
-        log: context.log,
+    if (batch.events.length >= batchSize && !caution.oneByOne) session.readAhead(batch);
+    const { free, held: waiting } = await redrive.sift(batch.events);
+    const delivered = await deliverCarefully({
+      delivery: {
+        handler: options.handler,
+        batch: { ...lane, events: free },
+        context: {
+          signal: AbortSignal.any([context.signal, session.lease.signal]),
+          fencingToken: session.lease.token,
+          progress: () => context.progress(),
+          log: context.log,
+        },
+        order: options.order,
+        confirmLease: () => session.lease.renewNow(),
       },
-      order: options.order,
-      confirmLease: () => from.lease.renewNow(),
+      caution,
+      overdue,
+      deadlineMs: options.deadlineMs,
     });
     // It took something or refused it: it is there.
-    pause.end(context.log);
-    if (delivered.failed.length > 0) throw eventsFailed(group, batch, delivered);
-    const outcome = await from.advance(batch);
+    if (free.length > 0) pause.end(context.log);
+    const parking = eventsToPark(delivered, waiting, options.retry);
+    if (parking.length > 0) redrive.expect(parking);
+    const outcome = await session.advance(batch, parking);
     if (!outcome.advanced) {
       await close();
-      throw new OutboxError(
-        'OUTBOX_LEASE_LOST',
-        `group ${group}: another worker took over before the batch was stored`,
-        {
-          hint: 'its events are delivered again by the worker that holds the lease now; frequent losses mean that leases are too short for this machine',
-        },
-      );
+      throw leaseLost(group, 'the batch');
     }
-    observeDelivery(batch);
+    overdue.clear();
+    if (parking.length > 0) logParked(context.log, group, parking);
+    observeDelivery(batch, parking);
+    await caution.passed(batch.events.length);
   }
 
   async function restAfterEmptyLook(): Promise<number> {
@@ -170,34 +247,27 @@ export function createLaneReader(options: LaneReaderOptions): LaneReader {
     return { events: 0, nextInMs: leftForMs };
   }
 
-  function observeDelivery(batch: ReadBatch): void {
+  function observeDelivery(batch: ReadBatch, parking: readonly EventToPark[]): void {
     if (options.metrics === undefined) return;
     const nowMs = batch.readAtMs + (performance.now() - batch.receivedAtMs);
-    options.metrics.deliveryLag.observe(group, batch.events, nowMs);
+    options.metrics.deliveryLag.observe(group, without(batch.events, parking), nowMs);
   }
 
   async function close(): Promise<void> {
-    const closing = session;
-    session = undefined;
+    const closing = held;
+    held = undefined;
     pause.forget();
     options.metrics?.paused.remove(group);
     // Away or not, the lease ends by itself; nothing is stored under it any more.
-    await closing?.close().catch(() => undefined);
+    await closing?.caution.end().catch(() => undefined);
+    await closing?.session.close().catch(() => undefined);
   }
 
   return { turn, check: () => pause.check(), close };
 }
 
-function eventsFailed(group: string, { events }: ReadBatch, { failed }: Delivered): OutboxError {
-  const [first] = failed;
-  return new OutboxError(
-    'OUTBOX_EVENTS_FAILED',
-    `group ${group}: ${failed.length} of ${events.length} events failed, the first at position ${first?.event.position} (${first?.event.topic}): ${first?.reason}`,
-    {
-      hint: failed.every(({ retryable }) => retryable)
-        ? 'the batch is tried again; the others of it were delivered, and are delivered again with it'
-        : 'the sink will refuse the same again: mend what it is given, or nothing after this batch is delivered',
-      cause: first?.error,
-    },
-  );
+function without(events: readonly OutboxEvent[], parking: readonly EventToPark[]): readonly OutboxEvent[] {
+  if (parking.length === 0) return events;
+  const parked = new Set(parking.map(({ event }) => event));
+  return events.filter((event) => !parked.has(event));
 }

@@ -9,6 +9,7 @@ import type { Handler } from './handler.ts';
 import { createLaneReader } from './lane-reader.ts';
 import type { OutboxMetrics } from './outbox-metrics.ts';
 import type { PauseOptions } from './pause.ts';
+import type { RetryOptions } from './retry.ts';
 import type { Waker } from './waker.ts';
 
 export interface RelayOptions {
@@ -33,20 +34,28 @@ export interface RelayOptions {
   /** The longest a batch may take, in milliseconds. Default: the loop library's. */
   readonly deadlineMs?: number;
   /**
-   * `key` (the default): when an event fails, later ones of its key are not handed over before it is. `none`: they
-   * are, which suits a handler that reads the present state of what an event names.
+   * `key` (the default): when an event fails, later ones of its key are not handed over before it is delivered or
+   * discarded. `none`: they are, which suits a handler that reads the present state of what an event names.
    */
   readonly order?: DeliveryOrder;
   /** How long the group rests while its sink is away. */
   readonly pause?: PauseOptions;
+  /** Attempts, the first delivery included, after which a failed event is a dead letter. Default 5. */
+  readonly maxAttempts?: number;
+  /** How long a failed event waits until it is tried again. */
+  readonly retry?: RetryOptions;
 }
+
+/** The loop library's. */
+const DEFAULT_DEADLINE_MS = 900_000;
 
 /**
  * Delivers the log to `handler`, at least once, in order for every key.
  *
  * A batch that is aborted or outlives its lease is delivered again; the cursor stays where it is. So it does while the
- * sink is away: the group pauses, its ticks succeed without events, and it resumes by itself. When single events fail,
- * the others of their batch are delivered, and the tick fails with OUTBOX_EVENTS_FAILED.
+ * sink is away: the group pauses, its ticks succeed without events, and it resumes by itself. Single events that fail
+ * are parked in the transaction that moves the cursor past them, and tried again; after `maxAttempts` they are dead
+ * letters, until a person replays or discards them.
  */
 export function relay(options: RelayOptions): Loop {
   const { group, waker } = options;
@@ -72,6 +81,8 @@ export function relay(options: RelayOptions): Loop {
     leaseTtlMs,
     order: options.order ?? 'key',
     pause: options.pause ?? {},
+    retry: { ...options.retry, maxAttempts: options.maxAttempts ?? 5 },
+    deadlineMs: options.deadlineMs ?? DEFAULT_DEADLINE_MS,
   });
 
   return {

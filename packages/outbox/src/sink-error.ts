@@ -3,7 +3,7 @@
 /**
  * `away`: the sink cannot take anything at present (network, overload, a full disk, a key it refuses). What was sent
  * is not at fault: the group pauses, and the same is sent again. `rejected`: the sink is well and refuses what was
- * sent; the same again will be refused again.
+ * sent; the same again will be refused again, unless it says after how long it will not be (`retryAfterMs`).
  */
 export type SinkErrorKind = 'away' | 'rejected';
 
@@ -13,7 +13,10 @@ export interface SinkErrorOptions {
   readonly cause?: unknown;
   /** The sink's own name for the fault, for instance `no_space_left_on_device`. */
   readonly sinkCode?: string | undefined;
-  /** How long the sink asked to be left alone, in milliseconds. */
+  /**
+   * How long the sink asked to be left alone, in milliseconds. Of one that is `away`: the group pauses at least as long.
+   * Of one that `rejected` an event: the event is parked, and tried again after that.
+   */
   readonly retryAfterMs?: number | undefined;
 }
 

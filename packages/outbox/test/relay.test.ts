@@ -154,57 +154,6 @@ describe('delivery', () => {
 });
 
 describe('a handler that fails', () => {
-  test('on one event is given the others by themselves, and the batch again, with nothing lost or skipped', async () => {
-    let failures = 2;
-    const seen: string[][] = [];
-    const one = start({
-      batchSize: 4,
-      handler: (labels) => {
-        seen.push([...labels]);
-        if (failures === 0 || !labels.includes('k#1')) return;
-        if (labels.length === 1) failures -= 1;
-        throw new Error('no');
-      },
-    });
-    await reading(one);
-    await commit('k#1', 'l#2', 'm#3', 'k#4', 'n#5');
-    // The handler returns before the cursor is stored.
-    await eventually(async () => (await cursor(one)).delivered === 5);
-    const narrowed = [['k#1', 'l#2', 'm#3', 'k#4'], ['k#1', 'l#2'], ['k#1'], ['l#2'], ['m#3']];
-    expect(seen).toEqual([...narrowed, ...narrowed, ['k#1', 'l#2', 'm#3', 'k#4'], ['n#5']]);
-    expect(one.errors).toHaveLength(2);
-    expect(one.errors[0]).toMatchObject({ code: 'OUTBOX_EVENTS_FAILED', cause: { message: 'no' } });
-    expect((one.errors[0] as Error).message).toMatch(
-      /^group g-\S+: 1 of 4 events failed, the first at position \d+ \(test\.written\): no$/,
-    );
-  });
-
-  test('may report single events itself, which costs no further call', async () => {
-    let report = true;
-    const seen: string[][] = [];
-    const one = start({
-      handler: (labels, { events }) => {
-        seen.push([...labels]);
-        const failed = report ? [{ position: events[1]!.position, reason: 'refused', retryable: false }] : [];
-        report = false;
-        return { failed };
-      },
-    });
-    await reading(one);
-    await commit('k#1', 'l#2');
-    await eventually(async () => (await cursor(one)).delivered === 2);
-    expect(seen).toEqual([
-      ['k#1', 'l#2'],
-      ['k#1', 'l#2'],
-    ]);
-    expect(one.errors).toEqual([
-      expect.objectContaining({
-        message: expect.stringContaining('(test.written): refused') as string,
-        hint: expect.stringContaining('the sink will refuse the same again') as string,
-      }),
-    ]);
-  });
-
   test('does not get what was read ahead before its failure', async () => {
     let fail = true;
     const writer = await pool.connect();

@@ -143,7 +143,7 @@ describe('fencing', () => {
     const takeOver = acquireLease(taking, { name, holder: 'two', ttlMs: 1_000 });
     await eventually(async () => waits(pid));
     await storing.query('commit');
-    expect(await takeOver).toEqual({ acquired: true, token: first + 1 });
+    expect(await takeOver).toEqual({ acquired: true, token: first + 1, tookOver: true });
     expect(await inForce()).toEqual(at(5, first, 1));
   });
 

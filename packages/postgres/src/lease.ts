@@ -76,8 +76,7 @@ export async function acquireLease(db: Queryable, request: LeaseRequest): Promis
     request.holder,
     request.ttlMs,
   ]);
-  if (rows[0] !== undefined)
-    return { acquired: true, token: rows[0].token, tookOver: rows[0].took_over };
+  if (rows[0] !== undefined) return { acquired: true, token: rows[0].token, tookOver: rows[0].took_over };
   const { rows: held } = await db.query<{ holder: string; expires_in_ms: number }>(LEASE_HOLDER, [
     request.name,
   ]);

@@ -25,7 +25,7 @@ test('one of many who ask at once gets it, also when it was never there before',
   for (let round = 1; round <= 5; round += 1) {
     const attempts = await Promise.all(Array.from({ length: 10 }, async (_, n) => acquire(`h${n}`)));
     const winners = attempts.filter((attempt) => attempt.acquired);
-    expect(winners).toEqual([{ acquired: true, token: round }]);
+    expect(winners).toEqual([{ acquired: true, token: round, tookOver: false }]);
     expect(await releaseLease(database.pool, { name, token: round })).toBe(true);
   }
 });
@@ -83,6 +83,14 @@ test('its token grows with every holder, and never falls', async () => {
     if (n % 2 === 1) await releaseLease(database.pool, { name, token: attempt.token });
   }
   expect(tokens).toEqual([1, 2, 3, 4, 5]);
+});
+
+test('tells its next holder whether the last one gave it back', async () => {
+  expect(await acquire('one', 0)).toMatchObject({ tookOver: false });
+  const second = await acquire('two');
+  expect(second).toMatchObject({ acquired: true, tookOver: true });
+  if (second.acquired) await releaseLease(database.pool, { name, token: second.token });
+  expect(await acquire('three')).toMatchObject({ tookOver: false });
 });
 
 test('the holder learns at its renewal who asked for it; the next holder does not', async () => {
