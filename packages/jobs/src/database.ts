@@ -1,23 +1,24 @@
 // What pg-boss sends its SQL through: our pool, or a transaction of the caller's.
 
+import { AsyncLocalStorage } from 'node:async_hooks';
+import { answered, connected } from '@pulsebox/postgres';
 import type { Queryable } from '@pulsebox/postgres';
-import type { ClientBase, Pool, QueryResult } from 'pg';
+import pg from 'pg';
+import type { Pool, QueryResult } from 'pg';
 import type { ConnectionOptions } from 'pg-boss';
 
 export type Database = NonNullable<ConnectionOptions['db']>;
 
-/** A pg client inside a transaction that its owner will commit or roll back. */
-export type TransactionClient = ClientBase;
+/** How long an answer may take: a database that answers nothing must not make a loop of jobs stuck. */
+export const STATEMENT_MS = 10_000;
+/** Maintenance deletes in bulk and rebuilds indexes. */
+const MAINTENANCE_MS = 600_000;
 
-export function throughPool(pool: Pool): Database {
-  return {
-    executeSql: async (text, values) =>
-      values === undefined || values.length === 0 ? script(pool, text) : pool.query(text, values),
-  };
-}
+const patience = new AsyncLocalStorage<number>();
 
-export function throughClient(client: Queryable | TransactionClient): Database {
-  return { executeSql: async (text, values) => client.query(text, values) };
+/** Statements of `work` have the time that maintenance needs. */
+export async function patiently<T>(work: () => Promise<T>): Promise<T> {
+  return await patience.run(MAINTENANCE_MS, work);
 }
 
 /**
@@ -25,22 +26,32 @@ export function throughClient(client: Queryable | TransactionClient): Database {
  * pooler keeps them together; one that fails leaves its connection inside a transaction that has to be ended before
  * somebody else gets the connection.
  */
-async function script(pool: Pool, text: string): Promise<QueryResult> {
-  const client = await pool.connect();
-  let broken: Error | undefined;
-  const onError = (error: Error): void => {
-    broken = error;
+export function throughPool(pool: Pool): Database {
+  return {
+    async executeSql(text, values) {
+      const timeoutMs = patience.getStore() ?? STATEMENT_MS;
+      const client = await connected(pool, undefined);
+      let broken: Error | undefined;
+      const send = async (sql: string, parameters?: unknown[]): Promise<QueryResult> =>
+        answered(client, { timeoutMs }, async () => client.query(sql, parameters));
+      try {
+        return await send(text, values);
+      } catch (error) {
+        // After an error of the server the connection can roll back; any other leaves it in an unknown state.
+        if (!(error instanceof pg.DatabaseError)) broken = asError(error);
+        else await send('rollback').catch((reason: unknown) => (broken = asError(reason)));
+        throw error;
+      } finally {
+        client.release(broken);
+      }
+    },
   };
-  client.on('error', onError);
-  try {
-    return await client.query(text);
-  } catch (error) {
-    await client.query('rollback').catch((rollbackError: Error) => {
-      broken ??= rollbackError;
-    });
-    throw error;
-  } finally {
-    client.off('error', onError);
-    client.release(broken);
-  }
+}
+
+export function throughClient(client: Queryable): Database {
+  return { executeSql: async (text, values) => client.query(text, values) };
+}
+
+function asError(error: unknown): Error {
+  return error instanceof Error ? error : new Error(String(error));
 }

@@ -1,5 +1,7 @@
-export type { TransactionClient } from './database.ts';
 export type { Attempt, Job } from './job.ts';
+export type { JobContext, JobEnd, JobHandler, JobOutcome } from './job-handler.ts';
+export type { JobLoopOptions } from './job-loop.ts';
+export { jobLoop } from './job-loop.ts';
 export type { JobsErrorCode } from './jobs-error.ts';
 export { JobsError, jobsErrorCodes } from './jobs-error.ts';
 export type { FetchOptions, Jobs, OpenJobsOptions } from './open-jobs.ts';

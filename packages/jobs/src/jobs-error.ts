@@ -1,6 +1,7 @@
 // Errors of this package carry a code (docs/errors.md lists them all), a hint that says what to do, and the cause.
 
 export const jobsErrorCodes = [
+  'JOBS_END_UNWRITTEN',
   'JOBS_HEARTBEAT_LOST',
   'JOBS_JOB_INVALID',
   'JOBS_JOB_TIMEOUT',

@@ -3,7 +3,7 @@
 import type { Logger } from '@pulsebox/loop';
 import type { Pool } from 'pg';
 import { createBoss } from './boss.ts';
-import { throughClient } from './database.ts';
+import { patiently, throughClient } from './database.ts';
 import { ensureQueue } from './ensure-queue.ts';
 import type { Attempt, Job } from './job.ts';
 import { jobOf } from './job.ts';
@@ -120,7 +120,7 @@ export function openJobs(options: OpenJobsOptions): Jobs {
     unschedule: async (queue, key) => unschedule(boss, queue, key),
     schedules: async (queue) => schedulesOf(boss, queue),
     async maintain() {
-      await boss.use(async (pgboss) => pgboss.supervise());
+      await boss.use(async (pgboss) => patiently(async () => pgboss.supervise()));
     },
     async stop() {
       await Promise.allSettled(running);

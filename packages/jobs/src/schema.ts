@@ -10,7 +10,7 @@ export const JOBS_SCHEMA = 'pgboss';
 /** The version that the release of pg-boss in package.json works with. A test compares it with what pg-boss says. */
 export const JOBS_SCHEMA_VERSION = 43;
 
-/** Result: one row. Null: not installed. By the catalog's index on names, also without a right to the schema. */
+/** Result: one row. By the catalog's indexes on names, also without a right to the schema. */
 const VERSION_TABLE = `
   select c.oid is not null as present
     from (select) as one
@@ -46,12 +46,16 @@ const PGBOSS: CodeMigration = {
 /** pg-boss's own tables, as a set for `migrate`. */
 export const jobsMigrations: MigrationCode = { name: 'jobs', migrations: [PGBOSS] };
 
-/** `undefined`: there is none. */
+/** `undefined`: there is none. @throws JOBS_PRIVILEGE_MISSING */
 async function installedVersion(db: Queryable | ClientBase): Promise<number | undefined> {
   const { rows: found } = await db.query<{ present: boolean }>(VERSION_TABLE);
   if (found[0]?.present !== true) return undefined;
-  const { rows } = await db.query<{ version: number }>(INSTALLED_VERSION);
-  return rows[0]?.version;
+  try {
+    const { rows } = await db.query<{ version: number }>(INSTALLED_VERSION);
+    return rows[0]?.version;
+  } catch (error) {
+    throw isPrivilegeMissing(error) ? privilegeMissing(error) : error;
+  }
 }
 
 /**
@@ -60,9 +64,7 @@ async function installedVersion(db: Queryable | ClientBase): Promise<number | un
  * @throws JOBS_SCHEMA_MISSING, JOBS_SCHEMA_OLDER, JOBS_SCHEMA_NEWER, JOBS_PRIVILEGE_MISSING
  */
 export async function assertSchema(db: Queryable): Promise<void> {
-  const version = await installedVersion(db).catch((error: unknown) => {
-    throw isPrivilegeMissing(error) ? privilegeMissing(error) : error;
-  });
+  const version = await installedVersion(db);
   if (version === JOBS_SCHEMA_VERSION) return;
   if (version === undefined) {
     throw new JobsError('JOBS_SCHEMA_MISSING', `the database has no schema ${JOBS_SCHEMA}`, {

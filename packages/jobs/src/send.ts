@@ -1,10 +1,10 @@
 // Puts jobs into a queue, in a transaction of the caller's where there is one.
 
 import { randomUUID } from 'node:crypto';
+import type { Queryable } from '@pulsebox/postgres';
 import type { JobInsert } from 'pg-boss';
 import type { Boss } from './boss.ts';
 import { throughClient } from './database.ts';
-import type { TransactionClient } from './database.ts';
 import { JobsError } from './jobs-error.ts';
 import type { Queue } from './queue.ts';
 
@@ -37,7 +37,7 @@ export async function send<Data extends object>(
   boss: Boss,
   queue: Queue<Data>,
   jobs: readonly JobToSend<Data>[],
-  client: TransactionClient | undefined,
+  client: Queryable | undefined,
 ): Promise<readonly Sent[]> {
   if (jobs.length === 0) return [];
   const rows = jobs.map((job) => rowOf(queue, job));

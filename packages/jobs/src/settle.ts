@@ -1,19 +1,19 @@
 // Ends an attempt of a job: completed, failed, or given back. Each takes effect only while the attempt is the current
 // one, so that a worker that was thought dead, and comes back, changes nothing.
 
-import { transaction } from '@pulsebox/postgres';
+import { boundedTransaction } from '@pulsebox/postgres';
+import type { Queryable } from '@pulsebox/postgres';
 import type { Pool } from 'pg';
 import type { PgBoss } from 'pg-boss';
 import type { Boss } from './boss.ts';
-import { throughClient } from './database.ts';
-import type { TransactionClient } from './database.ts';
+import { STATEMENT_MS, throughClient, throughPool } from './database.ts';
 import type { Attempt } from './job.ts';
 import { fenced } from './job.ts';
 import { jobOutput } from './job-output.ts';
 
 export interface Joining {
-  /** A client inside a transaction: what is written commits with it, or not at all. */
-  readonly client?: TransactionClient;
+  /** A client inside a transaction of the caller's: what is written commits with it, or not at all. */
+  readonly client?: Queryable;
 }
 
 export interface CompleteOptions extends Joining {
@@ -52,7 +52,8 @@ const RETRY_IN = `
 const GIVE_BACK = `
   update pgboss.job
      set state = 'retry', start_after = pgboss.job_now(), retry_limit = retry_limit + 1, heartbeat_on = null
-   where name = $1 and id = $2 and state = 'active' and retry_count = $3`;
+   where name = $1 and id = $2 and state = 'active' and retry_count = $3
+  returning id`;
 
 export async function complete(boss: Boss, attempt: Attempt, options: CompleteOptions): Promise<Completion> {
   const { affected } = await boss.use(async (pgboss) =>
@@ -70,14 +71,16 @@ export async function fail(
   const output = jobOutput(error);
   const affected = await boss.use(async (pgboss) => {
     if (retry && retryInSeconds === undefined) return await failWith(pgboss, attempt, output, client);
-    const steps = async (inside: TransactionClient): Promise<number> => {
+    const steps = async (inside: Queryable): Promise<number> => {
       const key = [attempt.queue, attempt.id];
       if (!retry) await inside.query(FORBID_RETRIES, [...key, fenced(attempt).retryCount]);
       const count = await failWith(pgboss, attempt, output, inside);
       if (retry && count === 1) await inside.query(RETRY_IN, [...key, retryInSeconds]);
       return count;
     };
-    return client === undefined ? await transaction(pool, steps) : await steps(client);
+    return client === undefined
+      ? await boundedTransaction(pool, { statementMs: STATEMENT_MS }, steps)
+      : await steps(client);
   });
   return affected === 1 ? { failed: true } : { failed: false, reason: 'not-ours' };
 }
@@ -89,8 +92,10 @@ export async function giveBack(
   { client }: Joining,
 ): Promise<GiveBack> {
   const values = [attempt.queue, attempt.id, fenced(attempt).retryCount];
-  const { rowCount } = await boss.use(async () => (client ?? pool).query(GIVE_BACK, values));
-  return rowCount === 1 ? { givenBack: true } : { givenBack: false, reason: 'not-ours' };
+  const { rows } = await boss.use(async () =>
+    (client === undefined ? throughPool(pool) : throughClient(client)).executeSql(GIVE_BACK, values),
+  );
+  return rows.length === 1 ? { givenBack: true } : { givenBack: false, reason: 'not-ours' };
 }
 
 /** Says that the attempts are still worked on. Result: the ids of those that are still the current ones. */
@@ -110,13 +115,13 @@ async function failWith(
   pgboss: PgBoss,
   attempt: Attempt,
   output: object,
-  client: TransactionClient | undefined,
+  client: Queryable | undefined,
 ): Promise<number> {
   const response = await pgboss.fail(attempt.queue, fenced(attempt), output, joined(client));
   return settled(response).affected;
 }
 
-function joined(client: TransactionClient | undefined): Parameters<PgBoss['complete']>[3] {
+function joined(client: Queryable | undefined): Parameters<PgBoss['complete']>[3] {
   return client === undefined ? {} : { db: throughClient(client) };
 }
 

@@ -12,15 +12,15 @@ export type { LeaseAttempt, LeaseRenewal, LeaseRequest } from './lease.ts';
 export { acquireLease, handLeaseOver, releaseLease, renewLease, requestHandover } from './lease.ts';
 export type { Listener, ListenOptions, ListenState } from './listen.ts';
 export { listen } from './listen.ts';
+export type { MigrationStatus } from './migrate.ts';
+export { assertMigrated, migrate, migrationStatus } from './migrate.ts';
 export type {
   CodeMigration,
   Migration,
   MigrationCode,
   MigrationFolder,
   MigrationSet,
-  MigrationStatus,
-} from './migrate.ts';
-export { assertMigrated, migrate, migrationStatus } from './migrate.ts';
+} from './migration-set.ts';
 export type { PoolOptions } from './pool.ts';
 export { createPool } from './pool.ts';
 export type { PostgresErrorCode } from './postgres-error.ts';
@@ -28,7 +28,7 @@ export { PostgresError, postgresErrorCodes } from './postgres-error.ts';
 export type { Queryable } from './queryable.ts';
 export { transaction } from './transaction.ts';
 
-import type { MigrationFolder } from './migrate.ts';
+import type { MigrationFolder } from './migration-set.ts';
 
 /** The tables of this package: leases. */
 export const postgresMigrations: MigrationFolder = {

@@ -1,49 +1,10 @@
 // Brings a database to the schema this code expects, safely with any number of replicas at once.
 
-import { createHash } from 'node:crypto';
-import { readdir, readFile } from 'node:fs/promises';
 import pg from 'pg';
-import type { Client, ClientBase, ClientConfig } from 'pg';
+import type { Client, ClientConfig } from 'pg';
+import { ledgerKey, loadSteps } from './migration-set.ts';
+import type { Migration, MigrationSet, Step } from './migration-set.ts';
 import { PostgresError } from './postgres-error.ts';
-
-/** A package's migrations: a folder of files, or code where a library brings a schema of its own. */
-export type MigrationSet = MigrationFolder | MigrationCode;
-
-/** `0001_words.sql` files, applied in the order of their numbers. */
-export interface MigrationFolder {
-  readonly name: string;
-  readonly directory: URL;
-}
-
-/** Migrations that only code can tell, in the order of their numbers. */
-export interface MigrationCode {
-  readonly name: string;
-  readonly migrations: readonly CodeMigration[];
-}
-
-/** A schema that a library builds and keeps the version of: whether it is there is asked of it, not of the ledger. */
-export interface CodeMigration {
-  readonly number: number;
-  /** Like a file's name: `0043_pgboss`. */
-  readonly name: string;
-  /** Changes nothing. Throws when the database holds what this code cannot work with. */
-  isApplied(client: ClientBase): Promise<boolean>;
-  /** Runs inside a transaction that it must not end, one at a time in a database. */
-  apply(client: ClientBase): Promise<void>;
-}
-
-export interface Migration {
-  readonly set: string;
-  readonly number: number;
-  readonly name: string;
-}
-
-/** A migration with what applies it. */
-interface Step extends Migration {
-  readonly checksum: string;
-  apply(client: ClientBase): Promise<void>;
-  isApplied(client: ClientBase, ledger: ReadonlyMap<string, string>): Promise<boolean>;
-}
 
 export interface MigrationStatus {
   readonly applied: readonly Migration[];
@@ -93,10 +54,7 @@ export async function migrate(
   const steps = await loadSteps(sets);
   return await withClient(connection, async (client) => {
     await assertServerVersion(client);
-    await inTransaction(client, async () => {
-      await client.query(LOCK);
-      await client.query(CREATE_LEDGER);
-    });
+    await createLedger(client);
     const appliedNow: Migration[] = [];
     for (const step of steps) {
       if (await applyOnce(client, step)) appliedNow.push(step);
@@ -137,6 +95,17 @@ export async function assertMigrated(connection: ClientConfig, sets: readonly Mi
   );
 }
 
+async function createLedger(client: Client): Promise<void> {
+  try {
+    await inTransaction(client, async () => {
+      await client.query(LOCK);
+      await client.query(CREATE_LEDGER);
+    });
+  } catch (error) {
+    throw failed('making the list of migrations, pulsebox.migration,', error);
+  }
+}
+
 async function applyOnce(client: Client, step: Step): Promise<boolean> {
   try {
     return await inTransaction(client, async () => {
@@ -151,88 +120,35 @@ async function applyOnce(client: Client, step: Step): Promise<boolean> {
     });
   } catch (error) {
     if (error instanceof PostgresError) throw error;
-    throw new PostgresError(
-      'POSTGRES_MIGRATION_FAILED',
-      `migration ${step.set}/${step.name} failed: ${error instanceof Error ? error.message : String(error)}`,
-      { hint: hintFor(error), cause: error },
-    );
+    throw failed(`migration ${step.set}/${step.name}`, error);
   }
 }
 
-function hintFor(error: unknown): string {
-  if (error instanceof pg.DatabaseError) {
-    return error.code === '42501'
-      ? 'nothing of it was stored; run `pulsebox migrate` as a role that may: the owner of the database, or one that ' +
-          'owns what is there already and has `grant create on database`'
-      : 'nothing of it was stored; mend the cause and run `pulsebox migrate` again';
-  }
+const AGAIN = 'nothing of it was stored; mend the cause and run `pulsebox migrate` again';
+const PRIVILEGES =
+  'run `pulsebox migrate` as a role that may: the owner of the database, or one that owns what Pulsebox has made there ' +
+  'so far and has `grant create on database`';
+
+function failed(what: string, cause: unknown): PostgresError {
+  return new PostgresError(
+    'POSTGRES_MIGRATION_FAILED',
+    `${what} failed: ${cause instanceof Error ? cause.message : String(cause)}`,
+    { hint: hintFor(cause), cause },
+  );
+}
+
+function hintFor(cause: unknown): string {
+  if (cause instanceof pg.DatabaseError) return cause.code === '42501' ? PRIVILEGES : AGAIN;
   // Code that migrates knows best what is to be done.
-  if (error instanceof Error && 'hint' in error && typeof error.hint === 'string') return error.hint;
-  return 'nothing of it was stored; mend the cause and run `pulsebox migrate` again';
-}
-
-async function loadSteps(sets: readonly MigrationSet[]): Promise<Step[]> {
-  const steps = await Promise.all(
-    sets.map(async (set) => ('directory' in set ? fileSteps(set) : codeSteps(set))),
-  );
-  return steps.flat();
-}
-
-async function fileSteps(set: MigrationFolder): Promise<Step[]> {
-  const files = (await readdir(set.directory)).filter((file) => file.endsWith('.sql')).toSorted();
-  return await Promise.all(
-    files.map(async (file) => {
-      const sql = await readFile(new URL(file, set.directory), 'utf8');
-      const migration = {
-        set: set.name,
-        number: Number.parseInt(file, 10),
-        name: file.slice(0, -'.sql'.length),
-        checksum: createHash('sha256').update(sql).digest('hex'),
-      };
-      return {
-        ...migration,
-        apply: async (client: ClientBase) => {
-          await client.query(sql);
-        },
-        isApplied: async (_client: ClientBase, ledger: ReadonlyMap<string, string>) => {
-          const checksum = ledger.get(ledgerKey(migration));
-          if (checksum !== undefined) assertUnchanged(migration, checksum);
-          return checksum !== undefined;
-        },
-      };
-    }),
-  );
-}
-
-function codeSteps(set: MigrationCode): Step[] {
-  return set.migrations.map((migration) => ({
-    set: set.name,
-    number: migration.number,
-    name: migration.name,
-    checksum: 'code',
-    apply: async (client) => migration.apply(client),
-    isApplied: async (client) => migration.isApplied(client),
-  }));
+  if (cause instanceof Error && 'hint' in cause && typeof cause.hint === 'string') return cause.hint;
+  return AGAIN;
 }
 
 async function readLedger(client: Client): Promise<Map<string, string>> {
   const { rows: found } = await client.query<{ present: boolean }>(LEDGER_EXISTS);
   if (found[0]?.present !== true) return new Map();
   const { rows } = await client.query<{ set_name: string; number: number; checksum: string }>(SELECT_LEDGER);
-  return new Map(rows.map((row) => [`${row.set_name}/${row.number}`, row.checksum]));
-}
-
-function ledgerKey(migration: Pick<Migration, 'set' | 'number'>): string {
-  return `${migration.set}/${migration.number}`;
-}
-
-function assertUnchanged(migration: Migration & { readonly checksum: string }, checksum: string): void {
-  if (checksum === migration.checksum) return;
-  throw new PostgresError(
-    'POSTGRES_MIGRATION_CHANGED',
-    `migration ${migration.set}/${migration.name} was edited after it was applied to this database`,
-    { hint: 'restore the file as it was released and put the change into a migration with the next number' },
-  );
+  return new Map(rows.map((row) => [ledgerKey({ set: row.set_name, number: row.number }), row.checksum]));
 }
 
 async function assertServerVersion(client: Client): Promise<void> {

@@ -7,8 +7,8 @@ import type { TestDatabase } from '@pulsebox/test-support';
 import pg from 'pg';
 import type { ClientConfig } from 'pg';
 import { afterEach, beforeEach, describe, expect, inject, test } from 'vitest';
-import type { MigrationSet } from '../src/migrate.ts';
 import { assertMigrated, migrate, migrationStatus } from '../src/migrate.ts';
+import type { MigrationSet } from '../src/migration-set.ts';
 
 let database: TestDatabase;
 let connection: ClientConfig;
