@@ -1,8 +1,10 @@
 // Generations of an index in full-text search: the live one, and the one that a rebuild fills beside it.
 
 import type { Queryable } from '@pulsebox/postgres';
-import { transaction } from '@pulsebox/postgres';
+import { boundedTransaction } from '@pulsebox/postgres';
 import type { Pool } from 'pg';
+import { STATEMENT_MS, tookTooLong } from './bounded-statements.ts';
+import { createPace } from './pace.ts';
 import type { Projection } from './projection.ts';
 import type { Fence, WriteContext } from './search-engine.ts';
 import { SearchError } from './search-error.ts';
@@ -65,7 +67,7 @@ const DELETE_DOCUMENTS = `
 /** $1 generation. Index: generation_pkey. A live one stays. */
 const DELETE_GENERATION = `delete from search.generation where generation = $1 and not live`;
 
-/** Large enough to be quick, small enough that a page takes no longer than a batch. */
+/** The most documents in one statement. */
 const PAGE = 1_000;
 
 /** Makes the live generation if there is none; makes its vectors anew if they were made of other attributes. */
@@ -105,11 +107,11 @@ export async function makeLive(
   { fence, signal }: WriteContext,
 ): Promise<void> {
   signal.throwIfAborted();
-  await transaction(pool, async (client) => {
-    const { rowCount } = await client.query(HOLD_LEASE, [fence.name, fence.token]);
+  await boundedTransaction(pool, { statementMs: STATEMENT_MS, signal }, async (db) => {
+    const { rowCount } = await db.query(HOLD_LEASE, [fence.name, fence.token]);
     if (rowCount !== 1) throw fencedError(fence);
-    await client.query(RETIRE_LIVE, [shadow.index]);
-    await client.query(MAKE_LIVE, [shadow.generation]);
+    await db.query(RETIRE_LIVE, [shadow.index]);
+    await db.query(MAKE_LIVE, [shadow.generation]);
   });
 }
 
@@ -119,20 +121,19 @@ async function remakeVectors(
   generation: number,
   { fence, signal, progress }: WriteContext,
 ): Promise<void> {
-  let after: string | undefined = '';
-  while (after !== undefined) {
-    signal.throwIfAborted();
-    const { rows }: { rows: { last: string }[] } = await db.query<{ last: string }>(REMAKE_VECTORS, [
+  let after = '';
+  await pageByPage({ signal, progress }, async (size) => {
+    const { rows } = await db.query<{ last: string }>(REMAKE_VECTORS, [
       generation,
       settings.searchable,
       after,
-      PAGE,
+      size,
       fence.name,
       fence.token,
     ]);
-    after = rows[0]?.last;
-    progress();
-  }
+    after = rows[0]?.last ?? after;
+    return rows.length > 0;
+  });
   const { rowCount } = await db.query(STORE_SEARCHABLE, [
     generation,
     settings.searchable,
@@ -150,13 +151,32 @@ export async function dropRetired(
 ): Promise<void> {
   const { rows } = await db.query<{ generation: number }>(SELECT_RETIRED, [index]);
   for (const { generation } of rows) {
-    let deleted: number | null;
-    do {
-      signal.throwIfAborted();
-      ({ rowCount: deleted } = await db.query(DELETE_DOCUMENTS, [generation, PAGE]));
-      progress();
-    } while (deleted !== 0);
+    await pageByPage({ signal, progress }, async (size) => {
+      const { rowCount } = await db.query(DELETE_DOCUMENTS, [generation, size]);
+      return rowCount !== 0;
+    });
     await db.query(DELETE_GENERATION, [generation]);
+  }
+}
+
+/** Turns pages until there are none, smaller ones when a page takes too long. */
+async function pageByPage(
+  { signal, progress }: Pick<WriteContext, 'signal' | 'progress'>,
+  turnPage: (size: number) => Promise<boolean>,
+): Promise<void> {
+  const pace = createPace(PAGE);
+  for (let more = true; more; ) {
+    signal.throwIfAborted();
+    const { size } = pace;
+    const startedAtMs = performance.now();
+    try {
+      more = await turnPage(size);
+      pace.took(performance.now() - startedAtMs, size);
+    } catch (error) {
+      if (!tookTooLong(error) || size === 1) throw error;
+      pace.failed(size);
+    }
+    progress();
   }
 }
 

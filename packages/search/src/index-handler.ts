@@ -1,8 +1,10 @@
 // The handler of the group `search`: brings the documents of the rows that a batch names up to date.
 
 import { laneLeaseName, SinkError } from '@pulsebox/outbox';
-import type { Batch, Handler, HandlerContext } from '@pulsebox/outbox';
+import type { Batch, EventFailure, Handler, HandlerContext } from '@pulsebox/outbox';
+import type { Queryable } from '@pulsebox/postgres';
 import type { Pool } from 'pg';
+import { boundedStatements, databaseSlow, tookTooLong } from './bounded-statements.ts';
 import type { Projection, VerifiedProjection } from './projection.ts';
 import type { SearchEngine } from './search-engine.ts';
 import { SearchError } from './search-error.ts';
@@ -24,36 +26,55 @@ export interface SearchHandlerOptions {
  *
  * Throws whatever keeps a batch from the sink. A SinkError tells whose fault it is: the group pauses, or the documents
  * that are refused are found.
+ * An event whose row the database takes too long for, alone, while it manages others, is reported as failed.
  * An event that names no row is logged, counted and passed over: no retry would mend it.
  */
 export function searchHandler(options: SearchHandlerOptions): Handler {
   const { pool, engine, metrics } = options;
   let verified: readonly VerifiedProjection[] | undefined;
 
-  return async (batch: Batch, context: HandlerContext): Promise<void> => {
-    verified ??= await verify(pool, options.projections);
+  async function deliver(batch: Batch, context: HandlerContext): Promise<EventFailure[]> {
+    const { signal } = context;
+    const progress = (): void => context.progress();
+    verified ??= await verify(boundedStatements(pool, { signal, progress }), options.projections);
     const { idsByProjection, skipped } = touchedRows(batch.events, verified);
     for (const event of skipped) report(event, context, metrics);
     const fence = { name: laneLeaseName(batch), token: context.fencingToken };
+    const failed: EventFailure[] = [];
     for (const [projection, ids] of idsByProjection) {
-      context.signal.throwIfAborted();
-      await engine.sync(projection, ids, {
-        fence,
-        signal: context.signal,
-        progress: () => context.progress(),
-      });
-      context.progress();
+      signal.throwIfAborted();
+      const { tooSlow } = await engine.sync(projection, ids, { fence, signal, progress });
+      for (const id of tooSlow) failed.push(...failuresOf(batch, projection, id));
+      progress();
+    }
+    return failed;
+  }
+
+  return async (batch, context) => {
+    try {
+      return { failed: await deliver(batch, context) };
+    } catch (error) {
+      // Parts were made as small as they can be: what is left is no fault of an event.
+      throw tookTooLong(error) ? databaseSlow(error) : error;
     }
   };
 }
 
+/** Whatever names the row: any of its events would have brought its document up to date. */
+function failuresOf({ events }: Batch, projection: VerifiedProjection, id: string): EventFailure[] {
+  const reason = `the database took too long for the document ${id} of ${projection.name}: look at ${projection.view}`;
+  return events
+    .filter((event) => touchedRows([event], [projection]).idsByProjection.get(projection)?.includes(id))
+    .map(({ position }) => ({ position, reason, retryable: true }));
+}
+
 /** A view that is missing or faulty keeps back every event alike, until somebody mends it. */
 async function verify(
-  pool: Pool,
+  db: Queryable,
   projections: readonly Projection[],
 ): Promise<readonly VerifiedProjection[]> {
   try {
-    return await verifyProjections(pool, projections);
+    return await verifyProjections(db, projections);
   } catch (error) {
     if (!(error instanceof SearchError)) throw error;
     throw new SinkError('away', error.code, error.message, { hint: error.hint, cause: error });

@@ -5,11 +5,14 @@ import { setTimeout as delay } from 'node:timers/promises';
 import type { JsonValue } from '@pulsebox/outbox';
 import type { EnqueuedTask, Meilisearch, Settings } from 'meilisearch';
 import type { Pool } from 'pg';
+import { boundedStatements } from './bounded-statements.ts';
 import { encodeId } from './document-id.ts';
+import { inParts } from './in-parts.ts';
 import { hasSinkCode, meilisearchServer } from './meilisearch-server.ts';
 import type { MeilisearchServer } from './meilisearch-server.ts';
 import { describeMeilisearch, searchMeilisearch } from './meilisearch-search.ts';
 import { ORGANISATION_KEY, organisationKey, sameSettings, settingsOf } from './meilisearch-settings.ts';
+import { createPace } from './pace.ts';
 import type { Projection, VerifiedProjection } from './projection.ts';
 import type { Rebuild, SearchEngine, SyncResult, WriteContext } from './search-engine.ts';
 import { readRows } from './view.ts';
@@ -26,12 +29,18 @@ export interface MeilisearchEngineOptions {
   readonly batchSize?: number | undefined;
 }
 
+/** Of documents in one request, and of rows in one look at the view. Meilisearch refuses more than 100 MB by default. */
+const MOST_BYTES = 50_000_000;
+
+type Document = Readonly<Record<string, JsonValue>>;
 type Sending = Pick<WriteContext, 'signal' | 'progress'>;
 
 export function meilisearchEngine(options: MeilisearchEngineOptions): SearchEngine {
   const { pool, batchSize = 500 } = options;
   const server = meilisearchServer({ ...options, timeoutMs: options.timeoutMs ?? 5_000 });
   const prepared = new Set<string>();
+  // What is read at once is sent at once.
+  const pace = createPace(batchSize);
 
   async function prepare(projection: Projection, context: Sending): Promise<void> {
     if (prepared.has(projection.name)) return;
@@ -45,16 +54,25 @@ export function meilisearchEngine(options: MeilisearchEngineOptions): SearchEngi
     ids: readonly string[],
     context: Sending,
   ): Promise<SyncResult> {
-    context.signal.throwIfAborted();
-    const rows = await readRows(pool, projection, ids);
-    const there = new Set(rows.map((row) => row.id));
-    const gone = ids.filter((id) => !there.has(id));
+    const db = boundedStatements(pool, context);
+    const counts = { upserted: 0, deleted: 0 };
     const tasks: EnqueuedTask[] = [];
-    for (const part of parts(rows, batchSize)) tasks.push(...(await upsert(server, index, part, context)));
-    for (const part of parts(gone, batchSize)) tasks.push(await remove(server, index, part, context));
+    const tooSlow = await inParts(ids, pace, context, async (part) => {
+      const startedAtMs = performance.now();
+      const { rows, left } = await readRows(db, projection, part, MOST_BYTES);
+      const databaseMs = performance.now() - startedAtMs;
+      const there = new Set([...rows.map((row) => row.id), ...left]);
+      const gone = part.filter((id) => !there.has(id));
+      const documents = rows.map(documentOf);
+      for (const some of requestsOf(documents)) tasks.push(...(await upsert(server, index, some, context)));
+      if (gone.length > 0) tasks.push(await remove(server, index, gone, context));
+      counts.upserted += rows.length;
+      counts.deleted += gone.length;
+      return { left, databaseMs };
+    });
     // All are sent before the first is awaited: Meilisearch merges what waits in its queue into one run.
     for (const task of tasks) await server.settled(`writing to ${index}`, task, context);
-    return { upserted: rows.length, deleted: gone.length };
+    return { ...counts, tooSlow };
   }
 
   return {
@@ -134,28 +152,27 @@ async function readSettings(
 async function upsert(
   server: MeilisearchServer,
   index: string,
-  rows: readonly ViewRow[],
+  documents: readonly Document[],
   context: Sending,
 ): Promise<EnqueuedTask[]> {
-  const documents = rows.map(documentOf);
   try {
     return [
-      await enqueue(server, `writing ${rows.length} documents to ${index}`, context, (client) =>
-        client.index(index).addDocuments(documents, { primaryKey: 'id' }),
+      await enqueue(server, `writing ${documents.length} documents to ${index}`, context, (client) =>
+        client.index(index).addDocuments([...documents], { primaryKey: 'id' }),
       ),
     ];
   } catch (error) {
-    // The count of documents is ours to choose, their size is not: halved until they fit, or one alone does not.
-    if (!hasSinkCode(error, 'payload_too_large') || rows.length === 1) throw error;
-    const middle = Math.ceil(rows.length / 2);
+    // Its limit is a setting of the server, and of proxies before it: halved until they fit, or one alone does not.
+    if (!hasSinkCode(error, 'payload_too_large') || documents.length === 1) throw error;
+    const middle = Math.ceil(documents.length / 2);
     return [
-      ...(await upsert(server, index, rows.slice(0, middle), context)),
-      ...(await upsert(server, index, rows.slice(middle), context)),
+      ...(await upsert(server, index, documents.slice(0, middle), context)),
+      ...(await upsert(server, index, documents.slice(middle), context)),
     ];
   }
 }
 
-function documentOf({ id, organisation, document }: ViewRow): Record<string, JsonValue> {
+function documentOf({ id, organisation, document }: ViewRow): Document {
   const key = organisation === null ? {} : { [ORGANISATION_KEY]: organisationKey(organisation) };
   return { ...document, id: encodeId(id), organisation, ...key };
 }
@@ -216,8 +233,20 @@ async function enqueue(
   return task;
 }
 
-function parts<T>(whole: readonly T[], size: number): T[][] {
-  const cut: T[][] = [];
-  for (let start = 0; start < whole.length; start += size) cut.push(whole.slice(start, start + size));
-  return cut;
+/** Documents as requests of at most so many bytes; one that is larger by itself goes alone. */
+export function requestsOf(documents: readonly Document[], mostBytes: number = MOST_BYTES): Document[][] {
+  const requests: Document[][] = [];
+  let room = 0;
+  for (const document of documents) {
+    const bytes = Buffer.byteLength(JSON.stringify(document)) + 1;
+    const last = requests.at(-1);
+    if (last === undefined || bytes > room) {
+      requests.push([document]);
+      room = mostBytes - bytes;
+    } else {
+      last.push(document);
+      room -= bytes;
+    }
+  }
+  return requests;
 }

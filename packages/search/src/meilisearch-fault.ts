@@ -52,30 +52,32 @@ export function taskFault(error: MeilisearchErrorResponse | null, doing: string)
 
 function answeredFault(error: MeilisearchApiError, doing: string): SinkError {
   const { status, headers } = error.response;
+  const cause = isMeilisearchs(error.cause) ? error.cause : undefined;
   const retryAfterMs = retryAfter(headers.get('retry-after'));
   if (status === 401 || status === 403) {
     return new SinkError(
       'away',
       'SEARCH_SINK_DENIED',
-      `${doing}: Meilisearch refused the key (${error.cause?.code ?? status})`,
+      `${doing}: Meilisearch refused the key (${cause?.code ?? status})`,
       {
         hint: 'set MEILI_API_KEY to a key that may search, write documents and settings, and manage these indexes',
-        sinkCode: error.cause?.code,
+        sinkCode: cause?.code,
       },
     );
   }
-  if (error.cause === undefined || status >= 500 || PASSING_STATUSES.has(status)) {
-    return away(
-      doing,
-      `Meilisearch answered ${status}${error.cause === undefined ? '' : ` (${error.cause.code})`}`,
-      {
-        hint: 'it is overloaded, starting or broken; the same is sent again after a while',
-        sinkCode: error.cause?.code,
-        retryAfterMs,
-      },
-    );
+  if (cause === undefined || status >= 500 || PASSING_STATUSES.has(status)) {
+    return away(doing, `Meilisearch answered ${status}${cause === undefined ? '' : ` (${cause.code})`}`, {
+      hint: 'it is overloaded, starting or broken; the same is sent again after a while',
+      sinkCode: cause?.code,
+      retryAfterMs,
+    });
   }
-  return fault(error.cause, doing, retryAfterMs);
+  return fault(cause, doing, retryAfterMs);
+}
+
+/** Proxies answer JSON of their own, which has no such code: it is not Meilisearch that refuses then. */
+function isMeilisearchs(cause: MeilisearchErrorResponse | undefined): boolean {
+  return typeof (cause as Partial<MeilisearchErrorResponse> | undefined)?.code === 'string';
 }
 
 /** `type` is Meilisearch's own division: invalid_request, internal, auth, system. */

@@ -1,19 +1,23 @@
 // PostgreSQL full-text search as a sink: one table of documents, in generations, next to the application's own rows.
 
 import { SinkError } from '@pulsebox/outbox';
+import type { Queryable } from '@pulsebox/postgres';
 import type { Pool } from 'pg';
+import { boundedStatements, STATEMENT_MS } from './bounded-statements.ts';
 import { createShadow, dropRetired, fencedError, makeLive, prepareLive } from './generations.ts';
 import { describeFullText, searchFullText } from './postgres-search.ts';
 import type { Projection, VerifiedProjection } from './projection.ts';
 import type { Rebuild, SearchEngine, SyncResult, WriteContext } from './search-engine.ts';
-import { selectRows } from './view.ts';
+import { inParts } from './in-parts.ts';
+import { createPace } from './pace.ts';
+import { selectSizedRows } from './view.ts';
 
 /**
  * Reads the rows and writes their documents in one statement, so nothing can change in between.
  *
  * Result: one row with what was done; `fenced` when the token is no longer the current one, and `lost` when there is
- * no such generation: then nothing was written.
- * $1 ids, $2 lease, $3 token, $4 index, $5 generation, or null for the live one.
+ * no such generation: then nothing was written. `leftOver` are ids whose documents would have been more than $6 bytes.
+ * $1 ids, $2 lease, $3 token, $4 index, $5 generation, or null for the live one, $6 bytes.
  * Indexes: the view's, lease_pkey, document_pkey.
  *
  * The share lock on the lease makes this exact. A take-over waits for a statement that holds it, and a statement that
@@ -30,13 +34,14 @@ export function syncDocuments(projection: VerifiedProjection): string {
     where case when $5::bigint is null then index_name = $4 and live else generation = $5 end
       and exists (select from lease)
   ),
-  source as materialized (${selectRows(projection)}
+  source as materialized (${selectSizedRows(projection)}
   ),
   written as (
     insert into search.document as d (generation, id, organisation, document, vector)
     select target.generation, source.id, source.organisation, source.document,
            search.to_vector(source.document, target.searchable)
     from target cross join source
+    where source.before < $6
     on conflict (generation, id) do update
       set organisation = excluded.organisation, document = excluded.document, vector = excluded.vector
       where (d.organisation, d.document, d.vector)
@@ -50,24 +55,43 @@ export function syncDocuments(projection: VerifiedProjection): string {
   )
   select not exists (select from lease) as fenced,
          not exists (select from target) as lost,
-         (select count(*) from source)::int as upserted,
+         (select count(*) from source where before < $6)::int as upserted,
+         array(select id from source where before >= $6) as "leftOver",
          (select count(*) from removed)::int as deleted`;
 }
 
 export interface PostgresEngineOptions {
   readonly pool: Pool;
+  /** The longest that the server may work on one statement, in milliseconds. Default 5,000. */
+  readonly statementMs?: number;
+}
+
+/** Documents that one statement writes, in number and in bytes. */
+const MOST_ROWS = 500;
+const MOST_BYTES = 16 * 2 ** 20;
+
+interface PartWritten extends Omit<SyncResult, 'tooSlow'> {
+  readonly fenced: boolean;
+  readonly lost: boolean;
+  readonly leftOver: readonly string[];
 }
 
 /**
  * Full-text search in the database itself: nothing else to run. No typing errors are forgiven; words are matched as
  * they are written but for case and accents, the last one also as a beginning.
+ *
+ * A batch is written in parts, each a transaction that the server ends when it takes too long; then the parts become
+ * smaller. So a database that is frozen, or a batch that is large, ends in an error or in progress, and never in silence.
  */
-export function postgresEngine({ pool }: PostgresEngineOptions): SearchEngine {
+export function postgresEngine({ pool, statementMs = STATEMENT_MS }: PostgresEngineOptions): SearchEngine {
   const prepared = new Set<string>();
+  const pace = createPace(MOST_ROWS);
+  const bounded = (context: Parameters<typeof boundedStatements>[1]): Queryable =>
+    boundedStatements(pool, context, statementMs);
 
   async function prepare(projection: Projection, context: WriteContext): Promise<void> {
     if (prepared.has(projection.name)) return;
-    await prepareLive(pool, projection, context);
+    await prepareLive(bounded(context), projection, context);
     prepared.add(projection.name);
   }
 
@@ -76,16 +100,28 @@ export function postgresEngine({ pool }: PostgresEngineOptions): SearchEngine {
     ids: readonly string[],
     context: WriteContext,
     generation: number | null,
-  ): Promise<SyncResult | undefined> {
-    context.signal.throwIfAborted();
+  ): Promise<SyncResult> {
     const { fence } = context;
-    const { rows } = await pool.query<SyncResult & { fenced: boolean; lost: boolean }>(
-      syncDocuments(projection),
-      [ids, fence.name, fence.token, projection.index, generation],
-    );
-    const done = rows[0];
-    if (done === undefined || done.fenced) throw fencedError(fence);
-    return done.lost ? undefined : { upserted: done.upserted, deleted: done.deleted };
+    const db = bounded(context);
+    const counts = { upserted: 0, deleted: 0 };
+    const tooSlow = await inParts(ids, pace, context, async (part) => {
+      const startedAtMs = performance.now();
+      const { rows } = await db.query<PartWritten>(syncDocuments(projection), [
+        part,
+        fence.name,
+        fence.token,
+        projection.index,
+        generation,
+        MOST_BYTES,
+      ]);
+      const done = rows[0];
+      if (done === undefined || done.fenced) throw fencedError(fence);
+      if (done.lost) throw new IndexLost(projection.index);
+      counts.upserted += done.upserted;
+      counts.deleted += done.deleted;
+      return { left: done.leftOver, databaseMs: performance.now() - startedAtMs };
+    });
+    return { ...counts, tooSlow };
   }
 
   async function syncLive(
@@ -94,12 +130,15 @@ export function postgresEngine({ pool }: PostgresEngineOptions): SearchEngine {
     context: WriteContext,
   ): Promise<SyncResult> {
     await prepare(projection, context);
-    const done = await sync(projection, ids, context, null);
-    if (done !== undefined) return done;
+    try {
+      return await sync(projection, ids, context, null);
+    } catch (error) {
+      if (!(error instanceof IndexLost)) throw error;
+    }
     // Somebody removed the index by hand: made again, it fills with what changes from now on.
     prepared.delete(projection.name);
     await prepare(projection, context);
-    return (await sync(projection, ids, context, null)) ?? missingIndex(projection.index);
+    return await sync(projection, ids, context, null);
   }
 
   return {
@@ -110,20 +149,21 @@ export function postgresEngine({ pool }: PostgresEngineOptions): SearchEngine {
     describe: (projections) => describeFullText(pool, projections),
     async beginRebuild(projection, context): Promise<Rebuild> {
       const { index } = projection;
-      await dropRetired(pool, index, context);
-      const generation = await createShadow(pool, projection, context);
+      await dropRetired(bounded(context), index, context);
+      const generation = await createShadow(bounded(context), projection, context);
       return {
-        sync: async (ids, syncContext) =>
-          (await sync(projection, ids, syncContext, generation)) ?? missingIndex(index),
+        sync: (ids, syncContext) => sync(projection, ids, syncContext, generation),
         swap: (swapContext) => makeLive(pool, { index, generation }, swapContext),
-        drop: (dropContext) => dropRetired(pool, index, dropContext),
+        drop: (dropContext) => dropRetired(bounded(dropContext), index, dropContext),
       };
     },
   };
 }
 
-function missingIndex(index: string): never {
-  throw new SinkError('away', 'SEARCH_SINK_AWAY', `the index ${index} was removed while it was written to`, {
-    hint: 'somebody deletes rows of search.generation, or two rebuilds ran; run `pulsebox reindex`',
-  });
+class IndexLost extends SinkError {
+  constructor(index: string) {
+    super('away', 'SEARCH_SINK_AWAY', `the index ${index} was removed while it was written to`, {
+      hint: 'somebody deletes rows of search.generation, or two rebuilds ran; run `pulsebox reindex`',
+    });
+  }
 }

@@ -115,7 +115,7 @@ async function rebuildAndSwap(
       signal.throwIfAborted();
       const ids = await readIds(pool, projection, { after, limit: batchSize });
       const storable = ids.filter(isStorable);
-      if (storable.length > 0) await rebuild.sync(storable, context);
+      if (storable.length > 0) await syncAll(rebuild, projection, storable, context);
       counts.rows += storable.length;
       counts.skippedRows += ids.length - storable.length;
       report('filling');
@@ -136,7 +136,7 @@ async function rebuildAndSwap(
       const batch = await readBatch(pool, cursor, batchSize);
       if (batch.events.length === 0) return cursor;
       const { idsByProjection } = touchedRows(batch.events, [projection]);
-      for (const ids of idsByProjection.values()) await rebuild.sync(ids, within);
+      for (const ids of idsByProjection.values()) await syncAll(rebuild, projection, ids, within);
       counts.events += batch.events.length;
       report('catching up');
       cursor = batch.next;
@@ -186,6 +186,25 @@ async function rebuildAndSwap(
   report('done');
   const durationMs = performance.now() - startedAtMs;
   return { projection: projection.name, ...counts, oldIndexDropped, laneHeldMs, durationMs };
+}
+
+/** A new index has to have every row: one that cannot be written ends the rebuild. */
+async function syncAll(
+  rebuild: Rebuild,
+  { name, view }: Projection,
+  ids: readonly string[],
+  context: WriteContext,
+): Promise<void> {
+  const { tooSlow } = await rebuild.sync(ids, context);
+  const [first] = tooSlow;
+  if (first === undefined) return;
+  throw new SearchError(
+    'SEARCH_DOCUMENT_SLOW',
+    `the database took too long for the document ${first} of ${name}`,
+    {
+      hint: `find out why ${view} is slow for this row: explain (analyze) select * from ${view} where id = '${first}'; the live index is as it was`,
+    },
+  );
 }
 
 async function takeOwnLease({ pool, projection, holder }: ReindexOptions): Promise<HeldLease> {

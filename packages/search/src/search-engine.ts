@@ -22,6 +22,8 @@ export interface WriteContext {
 export interface SyncResult {
   readonly upserted: number;
   readonly deleted: number;
+  /** Ids of rows that the database took too long for, each alone, while others got through. They are not written. */
+  readonly tooSlow: readonly string[];
 }
 
 /**

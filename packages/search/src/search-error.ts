@@ -1,6 +1,7 @@
 // Errors of this package carry a code (docs/errors.md lists them all), a hint that says what to do, and the cause.
 
 export const searchErrorCodes = [
+  'SEARCH_DOCUMENT_SLOW',
   'SEARCH_FENCED',
   'SEARCH_PROJECTION_INVALID',
   'SEARCH_PROJECTION_UNKNOWN',

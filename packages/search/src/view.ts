@@ -133,6 +133,26 @@ export function selectRows({ view, idType }: VerifiedProjection): string {
     where v.id = any($1::${idType}[]) and v.deleted is not true`;
 }
 
+/**
+ * The same, with `before`: the size in bytes of the documents before this one, in the order of their ids. As the
+ * documents were just made they are not compressed, so this is about what they are as text.
+ */
+export function selectSizedRows(projection: VerifiedProjection): string {
+  return `
+    select r.id, r.organisation, r.document,
+           sum(pg_column_size(r.document)) over (order by r.id) - pg_column_size(r.document) as before
+    from (${selectRows(projection)}
+    ) r`;
+}
+
+/** $1 ids, $2 bytes. A document is null when those before it are as large as that; the first one never is. */
+function selectRowsWithin(projection: VerifiedProjection): string {
+  return `
+    select s.id, s.organisation, case when s.before < $2 then s.document end as document
+    from (${selectSizedRows(projection)}
+    ) s`;
+}
+
 /** Ids in order. $1 how many. 0 rows: the view is empty. */
 function firstIds({ view }: VerifiedProjection): string {
   return `select v.id::text as id from ${quotedView(view)} v where v.deleted is not true order by v.id limit $1`;
@@ -145,13 +165,30 @@ function idsAfter({ view, idType }: VerifiedProjection): string {
     where v.id > $2::${idType} and v.deleted is not true order by v.id limit $1`;
 }
 
+/** What one look at the view has yielded. Ids in neither list have no row, or one that is marked as deleted. */
+export interface RowsRead {
+  readonly rows: readonly ViewRow[];
+  /** Ids whose documents would have been more than was asked for. */
+  readonly left: readonly string[];
+}
+
+/** @param most bytes of documents after which no further one is sent */
 export async function readRows(
   db: Queryable,
   projection: VerifiedProjection,
   ids: readonly string[],
-): Promise<ViewRow[]> {
-  const { rows } = await db.query<ViewRow>(selectRows(projection), [ids]);
-  return rows;
+  most: number,
+): Promise<RowsRead> {
+  const { rows } = await db.query<Omit<ViewRow, 'document'> & { document: ViewRow['document'] | null }>(
+    selectRowsWithin(projection),
+    [ids, most],
+  );
+  return {
+    rows: rows.flatMap(({ id, organisation, document }) =>
+      document === null ? [] : [{ id, organisation, document }],
+    ),
+    left: rows.flatMap(({ id, document }) => (document === null ? [id] : [])),
+  };
 }
 
 /** A page of ids of rows that are not marked as deleted, in the order of the column. Fewer than asked for: the last. */

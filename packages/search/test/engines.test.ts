@@ -268,6 +268,12 @@ describe.each(['postgres', 'meilisearch'] as const)('the %s engine', (engine) =>
     });
   });
 
+  test('indexes documents that are too many bytes for one statement or one request', async () => {
+    const names = Array.from({ length: 5 }, (_, n) => `heavy ${n}`);
+    await indexed(names.map((name) => ({ name, text: 'x'.repeat(engine === 'postgres' ? 6e6 : 15e6) })));
+    expect((await namesFound('heavy')).toSorted()).toEqual(names);
+  });
+
   test('indexes a text that is far too long by its beginning', async () => {
     const long = Array.from({ length: 120_000 }, (_, n) => `word${n}`).join(' ');
     await indexed([{ name: 'long', text: `${'y'.repeat(3_000)} ${long}` }]);

@@ -7,6 +7,7 @@ import { SinkError } from '@pulsebox/outbox';
 import { createSearch, shippedProjections } from '@pulsebox/search';
 import type { Search } from '@pulsebox/search';
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, inject, test } from 'vitest';
+import { requestsOf } from '../src/meilisearch-engine.ts';
 import { archiveItem, upserted, writeItems } from './app-rows.ts';
 import { holdSearchLane } from './search-lane.ts';
 import type { SearchLane } from './search-lane.ts';
@@ -195,6 +196,15 @@ describe('a fault', () => {
       { code: 'SEARCH_SINK_AWAY', kind: 'away' },
     ],
     [
+      'JSON that is not Meilisearch’s own',
+      { kind: 'answer', status: 500, body: '{"message":"upstream"}' },
+      {
+        code: 'SEARCH_SINK_AWAY',
+        kind: 'away',
+        message: expect.stringMatching(/: Meilisearch answered 500$/) as string,
+      },
+    ],
+    [
       'an error without a body',
       { kind: 'answer', status: 503, body: '' },
       { code: 'SEARCH_SINK_AWAY', kind: 'away' },
@@ -229,6 +239,20 @@ describe('a fault', () => {
     await standIn.close();
     expect(await failure(deliverOne())).toMatchObject({ code: 'SEARCH_SINK_AWAY', kind: 'away' });
   });
+});
+
+test('splits documents by their bytes, whatever their number', () => {
+  const document = (id: string, text: string) => ({ id, text });
+  const [small, large, wide] = [
+    document('s', 'x'),
+    document('l', 'x'.repeat(60)),
+    document('w', '€'.repeat(30)),
+  ];
+  expect(requestsOf([small, small, small], 110).map((part) => part.length)).toEqual([3]);
+  expect(requestsOf([large, large, small], 110).map((part) => part.length)).toEqual([1, 2]);
+  // Bytes, not characters; and one that is too large alone goes alone.
+  expect(requestsOf([small, wide, small], 110).map((part) => part.length)).toEqual([1, 1, 1]);
+  expect(requestsOf([], 100)).toEqual([]);
 });
 
 test('halves a payload that is too large until it fits', async () => {

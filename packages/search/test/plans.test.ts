@@ -61,7 +61,14 @@ test('the rows of a batch are found by the key of the table under the view', asy
 
   const lease = await acquireLease(database.pool, { name: 'outbox/search/0', holder: 'test', ttlMs: 60_000 });
   if (!lease.acquired) throw new Error('held');
-  const plan = await planOf(syncDocuments(items), [ids, 'outbox/search/0', lease.token, 'items', null]);
+  const plan = await planOf(syncDocuments(items), [
+    ids,
+    'outbox/search/0',
+    lease.token,
+    'items',
+    null,
+    2 ** 24,
+  ]);
   expect(plan).toMatch(/Index Scan (using|on) items_pkey/);
   expect(plan).toMatch(/Index Scan (using|on) document_(pkey|organisation)/);
   expect(plan).not.toMatch(/Seq Scan on (items|document)/);

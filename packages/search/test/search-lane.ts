@@ -2,7 +2,7 @@
 
 import type { JsonValue, OutboxEvent } from '@pulsebox/outbox';
 import { acquireLease, releaseLease } from '@pulsebox/postgres';
-import type { Handler } from '@pulsebox/outbox';
+import type { Handler, HandlerContext } from '@pulsebox/outbox';
 import { createLogger } from '@pulsebox/loop';
 import type { Pool } from 'pg';
 
@@ -14,6 +14,8 @@ export interface SearchLane {
   progressed(): number;
   /** Hands events to the handler as a batch. */
   deliver(handler: Handler, events: readonly GivenEvent[], options?: DeliverOptions): Promise<void>;
+  /** What the relay hands a handler with each batch. */
+  context(options?: DeliverOptions): HandlerContext;
   release(): Promise<void>;
 }
 
@@ -40,8 +42,17 @@ export async function holdSearchLane(pool: Pool): Promise<SearchLane> {
   });
   let progress = 0;
   let position = 0;
+  const context = (options: DeliverOptions = {}): HandlerContext => ({
+    signal: options.signal ?? new AbortController().signal,
+    fencingToken: options.token ?? token,
+    progress: () => {
+      progress += 1;
+    },
+    log,
+  });
   return {
     token,
+    context,
     logged,
     progressed: () => progress,
     async deliver(handler, given, options = {}): Promise<void> {
@@ -49,17 +60,7 @@ export async function holdSearchLane(pool: Pool): Promise<SearchLane> {
         position += 1;
         return { position, topic, payload, key: null, headers: {}, createdAt: new Date() };
       });
-      await handler(
-        { group: 'search', lane: 0, events },
-        {
-          signal: options.signal ?? new AbortController().signal,
-          fencingToken: options.token ?? token,
-          progress: () => {
-            progress += 1;
-          },
-          log,
-        },
-      );
+      await handler({ group: 'search', lane: 0, events }, context(options));
     },
     release: async () => void (await releaseLease(pool, { name, token })),
   };
