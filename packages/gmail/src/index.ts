@@ -2,8 +2,16 @@ import type { MigrationSet } from '@pulsebox/postgres';
 
 export type { MailConnectionState, MatchedConnection } from './connections.ts';
 export { matchConnections } from './connections.ts';
+export type { GmailErrorCode, GmailErrorOptions } from './gmail-error.ts';
+export { GmailError, gmailErrorCodes } from './gmail-error.ts';
+export type { EncryptionKey, Keyring } from './keyring.ts';
+export { parseKeyring } from './keyring.ts';
 export type { MailNotification, RecordedNotifications } from './notifications.ts';
 export { recordNotifications } from './notifications.ts';
+export type { RotateKeysOptions, RotateKeysReport } from './rotate-keys.ts';
+export { rotateKeys } from './rotate-keys.ts';
+export type { TokenColumn, TokenPlace, TokenVault } from './token-vault.ts';
+export { createTokenVault } from './token-vault.ts';
 
 /** Mailboxes and their messages, and the view that makes them searchable. Needs the application's tables. */
 export const gmailMigrations: MigrationSet = {
