@@ -1,7 +1,7 @@
 // How the lanes of consumer groups look in a table.
 
 import type { GroupStatus } from '@pulsebox/outbox';
-import { count, duration } from './quantities.ts';
+import { count, duration, plural } from './quantities.ts';
 import type { Column } from './table.ts';
 import { printable } from './terminal.ts';
 import type { Terminal } from './terminal.ts';
@@ -24,6 +24,16 @@ export function groupColumns(style: Terminal['style']): readonly Column<GroupSta
       align: 'right',
       value: (status) => (status.lag === 0 ? '-' : late(status, duration(status.oldestAgeSeconds))),
     },
+    {
+      title: 'PARKED',
+      align: 'right',
+      value: ({ parked }) => (parked === 0 ? '0' : style('yellow', count(parked))),
+    },
+    {
+      title: 'DEAD',
+      align: 'right',
+      value: ({ dead }) => (dead === 0 ? '0' : style('red', count(dead))),
+    },
     { title: 'DELIVERED', align: 'right', value: ({ delivered }) => count(delivered) },
     {
       title: 'HOLDER',
@@ -36,6 +46,14 @@ export function groupColumns(style: Terminal['style']): readonly Column<GroupSta
     },
     { title: 'STORED', value: ({ storedAt }) => storedAt },
   ];
+}
+
+/** What to do about dead letters, under the table; nothing when there are none. */
+export function deadLettersRemark(statuses: readonly GroupStatus[], style: Terminal['style']): string {
+  const dead = statuses.reduce((sum, status) => sum + status.dead, 0);
+  if (dead === 0) return '';
+  const waits = dead === 1 ? 'waits' : 'wait';
+  return `\n${style('red', plural(dead, 'dead letter'))} ${waits} for somebody to look: pulsebox dead list`;
 }
 
 export const NO_GROUPS = 'no consumer groups yet: a worker registers its groups when it starts';

@@ -4,6 +4,7 @@ import { readFileSync } from 'node:fs';
 import { styleText } from 'node:util';
 import { Command } from 'commander';
 import type { EnvironmentSchema } from '@pulsebox/loop';
+import { declareDead } from './commands/dead.ts';
 import { declareDoctor } from './commands/doctor.ts';
 import { declareEmit } from './commands/emit.ts';
 import { declareGroups } from './commands/groups.ts';
@@ -21,6 +22,7 @@ const COMMANDS: readonly ((program: Command, run: Run) => void)[] = [
   declareEmit,
   declareStatus,
   declareGroups,
+  declareDead,
   declareSearch,
   declareReindex,
   declareDoctor,

@@ -1,9 +1,8 @@
 // pulsebox groups retire: forgets a consumer group that nobody reads any more.
 
-import { createInterface } from 'node:readline/promises';
 import type { Command } from 'commander';
 import { groupStatus, retireGroup } from '@pulsebox/outbox';
-import { CliError } from '../cli-error.ts';
+import { confirmed } from '../confirmation.ts';
 import { withPool } from '../database.ts';
 import { exitCodes } from '../exit-code.ts';
 import type { ExitCode } from '../exit-code.ts';
@@ -39,7 +38,12 @@ async function retire(session: Session, group: string, sure: boolean): Promise<E
   return await withPool(database, async (pool) => {
     const lanes = (await groupStatus(pool)).filter((status) => status.group === group);
     const undelivered = lanes.reduce((sum, { lag }) => sum + lag, 0);
-    if (!sure && lanes.length > 0 && !(await confirmed(group, undelivered))) {
+    const question = {
+      what: `retiring ${group}`,
+      word: group,
+      withYes: `${plural(undelivered, 'event')} would not be delivered to it`,
+    };
+    if (!sure && lanes.length > 0 && !(await confirmed(question))) {
       session.terminal.remark('nothing was changed');
       return exitCodes.no;
     }
@@ -50,21 +54,4 @@ async function retire(session: Session, group: string, sure: boolean): Promise<E
     );
     return exitCodes.ok;
   });
-}
-
-async function confirmed(group: string, undelivered: number): Promise<boolean> {
-  if (!process.stdin.isTTY || !process.stderr.isTTY) {
-    throw new CliError('CLI_USAGE_INVALID', `retiring ${group} cannot be undone, and nobody is here to ask`, {
-      hint: `add --yes; ${plural(undelivered, 'event')} would not be delivered to it`,
-    });
-  }
-  const terminal = createInterface({ input: process.stdin, output: process.stderr });
-  try {
-    const answer = await terminal.question(
-      `${plural(undelivered, 'event')} will never be delivered to ${group}. This cannot be undone. Type its name to retire it: `,
-    );
-    return answer.trim() === group;
-  } finally {
-    terminal.close();
-  }
 }

@@ -5,7 +5,7 @@ import { groupStatus } from '@pulsebox/outbox';
 import { withPool } from '../database.ts';
 import { exitCodes } from '../exit-code.ts';
 import type { ExitCode } from '../exit-code.ts';
-import { groupColumns, NO_GROUPS } from '../group-columns.ts';
+import { deadLettersRemark, groupColumns, NO_GROUPS } from '../group-columns.ts';
 import { announceDatabase } from '../session.ts';
 import type { Run, Session } from '../session.ts';
 import { renderTable } from '../table.ts';
@@ -13,8 +13,10 @@ import { declareRetire } from './groups-retire.ts';
 import { declareSeek } from './groups-seek.ts';
 
 const EXAMPLES = `
-LAG is how many events are yet to be delivered, OLDEST the age of the first of them. HOLDER
-is the worker that reads the lane; LEASE is how long it may before it has to renew.
+LAG is how many events are yet to be delivered, OLDEST the age of the first of them. PARKED
+are failed events that are tried again, and those that wait behind one of their key; DEAD are
+those that wait for you: pulsebox dead list. HOLDER is the worker that reads the lane; LEASE
+is how long it may before it has to renew.
 
 Examples:
   pulsebox groups
@@ -39,6 +41,10 @@ async function showGroups(session: Session): Promise<ExitCode> {
   const database = await announceDatabase(session);
   const groups = await withPool(database, groupStatus);
   const { result, style } = session.terminal;
-  result(groups, () => (groups.length === 0 ? NO_GROUPS : renderTable(groups, groupColumns(style), style)));
+  result(groups, () =>
+    groups.length === 0
+      ? NO_GROUPS
+      : renderTable(groups, groupColumns(style), style) + deadLettersRemark(groups, style),
+  );
   return exitCodes.ok;
 }

@@ -1,11 +1,11 @@
 // pulsebox search: asks whichever search engine is configured.
 
-import { InvalidArgumentError } from 'commander';
 import type { Command } from 'commander';
 import type { Projection, SearchHit, SearchResult } from '@pulsebox/search';
 import { withPool } from '../database.ts';
 import { exitCodes } from '../exit-code.ts';
 import type { ExitCode } from '../exit-code.ts';
+import { wholeNumber } from '../flag-values.ts';
 import { count, plural } from '../quantities.ts';
 import { engineName, setUpSearch } from '../search-setup.ts';
 import { announceDatabase } from '../session.ts';
@@ -120,12 +120,4 @@ function highlight(title: string, query: string, style: Terminal['style']): stri
 
 function folded(word: string): string {
   return word.normalize('NFKD').replaceAll(/\p{M}/gu, '').toLowerCase();
-}
-
-function wholeNumber(least: number, most: number): (text: string) => number {
-  return (text) => {
-    const value = /^\d+$/.test(text) ? Number(text) : Number.NaN;
-    if (value >= least && value <= most) return value;
-    throw new InvalidArgumentError(`Expected a whole number from ${least} to ${most}.`);
-  };
 }

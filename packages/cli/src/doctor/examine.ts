@@ -8,6 +8,7 @@ import { autovacuum } from './autovacuum.ts';
 import type { Check, Patient } from './check.ts';
 import { clock } from './clock.ts';
 import { connectionRoom } from './connection-room.ts';
+import { deadLetters } from './dead-letters.ts';
 import { durability } from './durability.ts';
 import { emitterRole } from './emitter-role.ts';
 import { checkEnvironment } from './environment.ts';
@@ -38,6 +39,7 @@ const CHECKS: readonly Check[] = [
   wakeUpTrigger,
   notifications,
   groups,
+  deadLetters,
   heldXmin,
   durability,
   autovacuum,
