@@ -8,21 +8,25 @@ import { rebaseAfterRestore } from './restore.ts';
 export type StartFrom = 'beginning' | 'end';
 
 /**
- * $1 group, $2 whether to start at the end. Writes nothing when the group is there. Index: consumer_group_pkey.
+ * Result: the number of its lanes; null: it was registered just now, with one. $1 group, $2 whether to start at the end.
+ * Writes nothing when the group is there. Index: consumer_group_pkey.
  * The beginning is that of the oldest partition kept: nothing below it is left that could be late.
  * "The end" is a whole cursor: transactions that are open now and have events below it are delivered when they commit.
  */
 const REGISTER_GROUP = `
   with registered as (
     insert into outbox.consumer_group (name) values ($1) on conflict do nothing returning name
+  ),
+  started as (
+    insert into outbox.cursor (group_name, token, batch, position, snapshot, ceiling)
+    select name, 0, 0,
+           case when $2 then coalesce((select max(seq) from outbox.event), 0)
+                else (select greatest(coalesce(min(lower_bound), 0) - 1, 0) from outbox.partition) end,
+           case when $2 then pg_current_snapshot() else '1:1:'::pg_snapshot end,
+           case when $2 then pg_current_xact_id() else '1'::xid8 end
+    from registered
   )
-  insert into outbox.cursor (group_name, token, batch, position, snapshot, ceiling)
-  select name, 0, 0,
-         case when $2 then coalesce((select max(seq) from outbox.event), 0)
-              else (select greatest(coalesce(min(lower_bound), 0) - 1, 0) from outbox.partition) end,
-         case when $2 then pg_current_snapshot() else '1:1:'::pg_snapshot end,
-         case when $2 then pg_current_xact_id() else '1'::xid8 end
-  from registered`;
+  select (select lanes from outbox.consumer_group where name = $1) as lanes`;
 
 const GROUP_NAME = /^[a-z][a-z0-9-]{0,62}$/;
 
@@ -30,9 +34,10 @@ const GROUP_NAME = /^[a-z][a-z0-9-]{0,62}$/;
  * Makes the group known, at the given start; one that is known keeps its cursor. A log that was restored from another
  * cluster is made readable first: whoever reads a lane calls this before.
  *
+ * @returns the number of its lanes
  * @throws OUTBOX_GROUP_INVALID
  */
-export async function registerGroup(db: Queryable, group: string, startFrom: StartFrom): Promise<void> {
+export async function registerGroup(db: Queryable, group: string, startFrom: StartFrom): Promise<number> {
   if (!GROUP_NAME.test(group)) {
     throw new OutboxError(
       'OUTBOX_GROUP_INVALID',
@@ -43,5 +48,6 @@ export async function registerGroup(db: Queryable, group: string, startFrom: Sta
     );
   }
   await rebaseAfterRestore(db);
-  await db.query(REGISTER_GROUP, [group, startFrom === 'end']);
+  const { rows } = await db.query<{ lanes: number | null }>(REGISTER_GROUP, [group, startFrom === 'end']);
+  return rows[0]?.lanes ?? 1;
 }

@@ -8,7 +8,9 @@ import type { DeliveryOrder } from './deliver.ts';
 import { createCaution } from './attempt-caution.ts';
 import type { Caution } from './attempt-caution.ts';
 import type { OutboxEvent } from './event.ts';
+import { finishResize } from './finish-resize.ts';
 import type { Handler } from './handler.ts';
+import { announceLanes } from './lane-notice.ts';
 import { openLaneSession } from './lane-session.ts';
 import type { LaneSession } from './lane-session.ts';
 import { leaseLost } from './lease-lost.ts';
@@ -47,6 +49,8 @@ export interface LaneReaderOptions {
   readonly retry: RetryPolicy;
   /** Of its ticks, in milliseconds. */
   readonly deadlineMs: number;
+  /** Told of how many lanes this is one, whenever the reader asks the database. */
+  readonly onLanes: (lanes: number) => void;
 }
 
 export interface LaneReader {
@@ -56,6 +60,10 @@ export interface LaneReader {
    * @throws OUTBOX_LEASE_LOST when a batch could not be stored
    */
   turn(context: TickContext): Promise<TickResult>;
+  /** Whether the lane is held, as far as is known here. */
+  held(): boolean;
+  /** Learns at once whether the lease is still held and whether somebody asks for it. Never throws. */
+  renew(): Promise<void>;
   /** Whether the sink is away. */
   check(): LoopCheck;
   /** Gives the lease back. Idempotent; a later turn asks for it again. */
@@ -76,6 +84,8 @@ interface Held {
 
 /** Whoever asked tries every 50 ms: a reader that polls faster than that must not take the lane back first. */
 const HANDED_OVER_FOR_MS = 250;
+/** The other lanes are on their way to the barrier. */
+const LOOK_AT_BARRIER_MS = 100;
 
 export function createLaneReader(options: LaneReaderOptions): LaneReader {
   const { db, lane, waker, batchSize, pollMs, idleWaitMs, leaseTtlMs } = options;
@@ -113,7 +123,8 @@ export function createLaneReader(options: LaneReaderOptions): LaneReader {
   async function turnHeld(from: Held, context: TickContext): Promise<TickResult> {
     const { session, redrive, caution } = from;
     if (!from.begun) await begin(from, context.log);
-    if (from.mayRedrive) {
+    // On the way to a barrier only what the log has: a redrive could be under way when the last lane arrives there.
+    if (from.mayRedrive && session.state.barrier === null) {
       from.mayRedrive = false;
       const events = await redriveDue(from, context);
       if (events > 0) return { events, nextInMs: 0 };
@@ -122,7 +133,10 @@ export function createLaneReader(options: LaneReaderOptions): LaneReader {
     // Read or not, nothing is handed to a handler without the lease: events of its keys may be further on elsewhere.
     session.lease.signal.throwIfAborted();
     from.mayRedrive = true;
+    if (batch.reached === 'barrier') return await waitAtBarrier();
     if (batch.events.length === 0) {
+      // Others' events alone: walk on.
+      if (batch.reached === 'more') return { events: 0, nextInMs: 0 };
       await caution.passed('caughtUp');
       return { events: 0, nextInMs: Math.min(await restAfterEmptyLook(), redrive.nextLookInMs()) };
     }
@@ -132,7 +146,9 @@ export function createLaneReader(options: LaneReaderOptions): LaneReader {
   }
 
   async function open(log: Logger): Promise<Held | undefined> {
-    await registerGroup(db, group, options.startFrom);
+    const lanes = await registerGroup(db, group, options.startFrom);
+    options.onLanes(lanes);
+    if (lane.lane >= lanes) return undefined;
     const opened = await openLaneSession(
       { db, lane, holder: options.holder, leaseTtlMs, batchSize },
       {
@@ -143,14 +159,15 @@ export function createLaneReader(options: LaneReaderOptions): LaneReader {
     );
     if (!opened.opened) {
       if (standbyFor !== opened.heldBy)
-        log.info({ group, heldBy: opened.heldBy }, 'standing by: another worker reads');
+        log.info({ ...lane, heldBy: opened.heldBy }, 'standing by: another worker reads');
       standbyFor = opened.heldBy;
       return undefined;
     }
     const { session } = opened;
     const { handler, order, retry, deadlineMs } = options;
     const { lease } = session;
-    log.info({ group, fencing: lease.token }, 'reading');
+    options.onLanes(session.state.slice.lanes);
+    log.info({ ...lane, fencing: lease.token }, 'reading');
     standbyFor = undefined;
     options.metrics?.paused.set(group, false);
     return {
@@ -189,7 +206,7 @@ export function createLaneReader(options: LaneReaderOptions): LaneReader {
   async function deliverAndStore(from: Held, batch: ReadBatch, context: TickContext): Promise<void> {
     const { session, redrive, caution, overdue } = from;
     // A batch that is not full was the end of the log: what comes after it is better read afresh.
-    if (batch.events.length >= batchSize && !caution.oneByOne) session.readAhead(batch);
+    if (batch.reached === 'more' && !caution.oneByOne) session.readAhead(batch);
     const { free, held: waiting } = await redrive.sift(batch.events);
     const delivered = await deliverCarefully({
       delivery: {
@@ -239,12 +256,22 @@ export function createLaneReader(options: LaneReaderOptions): LaneReader {
   }
 
   async function handOver(log: Logger, wantedBy: string): Promise<TickResult> {
-    log.info({ group, wantedBy }, 'handing the lane over');
-    await close();
+    log.info({ ...lane, wantedBy }, 'handing the lane over');
     // Long enough for the one who asked to take it first; a wake-up in between must not cut it short.
     const leftForMs = Math.max(pollMs, HANDED_OVER_FOR_MS);
+    await close(leftForMs);
+    await announceLanes(db, group);
     leftToOthersUntilMs = performance.now() + leftForMs;
     return { events: 0, nextInMs: leftForMs };
+  }
+
+  /** There it stands, with nothing in flight, until the group's lanes are others. */
+  async function waitAtBarrier(): Promise<TickResult> {
+    if (!(await finishResize(db, group)))
+      return { events: 0, nextInMs: Math.min(pollMs, LOOK_AT_BARRIER_MS) };
+    await close();
+    await announceLanes(db, group);
+    return { events: 0, nextInMs: 0 };
   }
 
   function observeDelivery(batch: ReadBatch, parking: readonly EventToPark[]): void {
@@ -253,17 +280,23 @@ export function createLaneReader(options: LaneReaderOptions): LaneReader {
     options.metrics.deliveryLag.observe(group, without(batch.events, parking), nowMs);
   }
 
-  async function close(): Promise<void> {
+  async function close(reserveForMs?: number): Promise<void> {
     const closing = held;
     held = undefined;
     pause.forget();
     options.metrics?.paused.remove(group);
     // Away or not, the lease ends by itself; nothing is stored under it any more.
     await closing?.caution.end().catch(() => undefined);
-    await closing?.session.close().catch(() => undefined);
+    await closing?.session.close(reserveForMs).catch(() => undefined);
   }
 
-  return { turn, check: () => pause.check(), close };
+  return {
+    turn,
+    held: () => held !== undefined && !held.session.lease.signal.aborted,
+    renew: async () => held?.session.lease.renewNow(),
+    check: () => pause.check(),
+    close: () => close(),
+  };
 }
 
 function without(events: readonly OutboxEvent[], parking: readonly EventToPark[]): readonly OutboxEvent[] {

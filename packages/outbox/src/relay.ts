@@ -6,7 +6,9 @@ import { boundedQueries } from './bounded-queries.ts';
 import type { StartFrom } from './consumer-group.ts';
 import type { DeliveryOrder } from './deliver.ts';
 import type { Handler } from './handler.ts';
+import { lanePauses } from './lane-pauses.ts';
 import { createLaneReader } from './lane-reader.ts';
+import { createLanes } from './lanes.ts';
 import type { OutboxMetrics } from './outbox-metrics.ts';
 import type { PauseOptions } from './pause.ts';
 import type { RetryOptions } from './retry.ts';
@@ -59,21 +61,19 @@ const DEFAULT_DEADLINE_MS = 900_000;
  */
 export function relay(options: RelayOptions): Loop {
   const { group, waker } = options;
-  const lane = { group, lane: 0 };
   const pollMs = options.pollMs ?? 1_000;
   const idleWaitMs = options.idleWaitMs ?? 5_000;
   const leaseTtlMs = options.leaseTtlMs ?? 15_000;
   options.metrics?.deliveryLag.announce(group);
   let sayThatItWaits: (() => void) | undefined;
-  const reader = createLaneReader({
-    // Unanswered for as long as the lease lasts, a query is of no use to its holder any more. A tick waits for several
-    // of them, one after the other, which would be longer than the stale time: it says that it waits.
-    db: boundedQueries(options.pool, leaseTtlMs, () => sayThatItWaits?.()),
-    lane,
+  // Unanswered for as long as the lease lasts, a query is of no use to its holder any more. A tick waits for several
+  // of them, one after the other, which would be longer than the stale time: it says that it waits.
+  const db = boundedQueries(options.pool, leaseTtlMs, () => sayThatItWaits?.());
+  const reading = {
+    db,
     handler: options.handler,
     holder: options.holder,
     waker,
-    metrics: options.metrics,
     batchSize: options.batchSize ?? 500,
     startFrom: options.startFrom ?? 'beginning',
     pollMs,
@@ -83,6 +83,27 @@ export function relay(options: RelayOptions): Loop {
     pause: options.pause ?? {},
     retry: { ...options.retry, maxAttempts: options.maxAttempts ?? 5 },
     deadlineMs: options.deadlineMs ?? DEFAULT_DEADLINE_MS,
+  };
+  const metrics = options.metrics;
+  const pausedOf = metrics === undefined ? undefined : lanePauses(metrics.paused);
+  const lanes = createLanes({
+    db,
+    group,
+    holder: options.holder,
+    waker,
+    pollMs,
+    leaseTtlMs,
+    longestRestMs: Math.max(pollMs, idleWaitMs),
+    createReader: (lane, onLanes) =>
+      createLaneReader({
+        ...reading,
+        lane: { group, lane },
+        metrics:
+          metrics === undefined || pausedOf === undefined
+            ? undefined
+            : { ...metrics, paused: pausedOf(lane) },
+        onLanes,
+      }),
   });
 
   return {
@@ -92,19 +113,24 @@ export function relay(options: RelayOptions): Loop {
     async tick(context): ReturnType<Loop['tick']> {
       sayThatItWaits = () => context.progress();
       try {
-        return await reader.turn(context);
+        return await lanes.turn(context);
       } finally {
         sayThatItWaits = undefined;
       }
     },
-    rest: (ms, signal) => waker.rest(ms, signal, lane),
-    stop: () => reader.close(),
+    async rest(ms, signal): Promise<void> {
+      const untilMs = performance.now() + ms;
+      await waker.rest(ms, signal, lanes);
+      // Each lane rests for a time of its own; cut short, there is something for any of them.
+      if (performance.now() < untilMs - 1) lanes.woken();
+    },
+    stop: () => lanes.close(),
     checks: (): Readonly<Record<string, LoopCheck>> => ({
       listen:
         waker.state === 'lost'
           ? { status: 'degraded', detail: 'LISTEN connection lost; polling' }
           : { status: 'ok' },
-      sink: reader.check(),
+      sink: lanes.check(),
     }),
   };
 }

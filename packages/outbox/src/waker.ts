@@ -4,6 +4,7 @@ import { listen } from '@pulsebox/postgres';
 import type { ListenState } from '@pulsebox/postgres';
 import type { Logger } from '@pulsebox/loop';
 import type { ClientConfig } from 'pg';
+import { groupOfNotice } from './lane-notice.ts';
 import { notifyChannel } from './notify-channel.ts';
 
 export interface Waker {
@@ -15,6 +16,8 @@ export interface Waker {
    */
   rest(ms: number, signal: AbortSignal, rester?: object): Promise<void>;
   wake(): void;
+  /** Calls the listener when lanes of the group have moved, or may have. Returns how to stop that. */
+  onLanes(group: string, listener: () => void): () => void;
   close(): Promise<void>;
 }
 
@@ -30,6 +33,7 @@ export function createWaker(options: WakerOptions): Waker {
   // `wakes` grows with every wake-up; a rest ends when it has grown since the rester's previous one ended.
   const seen = new WeakMap<object, number>();
   let wakes = 0;
+  const laneListeners = new Set<{ readonly group: string; readonly call: () => void }>();
 
   function wake(): void {
     wakes += 1;
@@ -42,7 +46,12 @@ export function createWaker(options: WakerOptions): Waker {
       : listen({
           connection: options.connection,
           channel: notifyChannel,
-          onNotification: wake,
+          onNotification: (payload) => {
+            const group = groupOfNotice(payload ?? '');
+            for (const listener of laneListeners)
+              if (payload === undefined || listener.group === group) listener.call();
+            wake();
+          },
           onState: (state, error) => {
             if (state === 'listening') options.log.debug('listening for events');
             else options.log.warn({ err: error }, 'the LISTEN connection is lost; polling until it is back');
@@ -54,6 +63,11 @@ export function createWaker(options: WakerOptions): Waker {
       return listener?.state ?? 'off';
     },
     wake,
+    onLanes(group, call): () => void {
+      const listener = { group, call };
+      laneListeners.add(listener);
+      return () => laneListeners.delete(listener);
+    },
     async rest(ms, signal, rester = signal): Promise<void> {
       if (signal.aborted || (seen.get(rester) ?? 0) !== wakes) {
         seen.set(rester, wakes);

@@ -9,7 +9,8 @@ export interface ListenOptions {
   readonly connection: ClientConfig;
   /** Asked for on the connection itself each time it is made. */
   readonly channel: (db: Queryable) => Promise<string>;
-  readonly onNotification: () => void;
+  /** With the payload of the notification; undefined: what was notified while nobody listened is gone, look once. */
+  readonly onNotification: (payload: string | undefined) => void;
   /** Called on every change, with the error when the connection was lost or could not be made. */
   readonly onState: (state: ListenState, error?: Error) => void;
 }
@@ -37,7 +38,7 @@ export function listen(options: ListenOptions): Listener {
     const candidate = new pg.Client(options.connection);
     candidate.on('error', (error) => lost(candidate, error));
     candidate.on('end', () => lost(candidate, new Error('the server closed the connection')));
-    candidate.on('notification', options.onNotification);
+    candidate.on('notification', ({ payload }) => options.onNotification(payload ?? ''));
     client = candidate;
     try {
       await candidate.connect();
@@ -47,7 +48,7 @@ export function listen(options: ListenOptions): Listener {
       state = 'listening';
       options.onState(state);
       // What was notified while nobody listened is gone: have the reader look once.
-      options.onNotification();
+      options.onNotification(undefined);
     } catch (error) {
       lost(candidate, error instanceof Error ? error : new Error(String(error)));
     }
