@@ -1,13 +1,14 @@
 // Where things are in a checkout.
 
-import { join } from 'node:path';
+import { join, resolve } from 'node:path';
 import { fileURLToPath } from 'node:url';
 
 /** From src/ and from dist/ it is the same way up. */
 const root = fileURLToPath(new URL('../../../', import.meta.url));
 
 /** Git-ignored: data, logs, and what a running `npm start` says of itself. */
-const state = process.env['PULSEBOX_STATE'] ?? join(root, '.pulsebox');
+const named = process.env['PULSEBOX_STATE']?.trim() ?? '';
+const state = named === '' ? join(root, '.pulsebox') : resolve(named);
 
 export const checkout: {
   readonly root: string;

@@ -12,6 +12,11 @@ export const cliVariables: EnvironmentSchema = {
   ...database,
   ...notifyChannelVariable,
   ...search,
+  PULSEBOX_STATE: env.optional(
+    env.string({
+      description: 'Where npm start keeps its data and says where it runs. Unset: .pulsebox in the checkout.',
+    }),
+  ),
   WORKER_HEALTH_PORT: env.optional(
     env.port({ description: 'Where status and doctor ask a worker for its health.' }),
   ),

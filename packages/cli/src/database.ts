@@ -1,5 +1,6 @@
 // Which database pulsebox works on: what the environment names, or that of a running `npm start`.
 
+import { resolve } from 'node:path';
 import { parseEnvironment } from '@pulsebox/loop';
 import { createPool, describeConnection } from '@pulsebox/postgres';
 import { connections, databaseVariables } from '@pulsebox/worker-base';
@@ -10,7 +11,7 @@ import type { CliErrorCode } from './cli-error.ts';
 import { databaseFault } from './database-fault.ts';
 import type { DatabaseFault } from './database-fault.ts';
 import { findRunFile } from './run-file.ts';
-import type { RunFile } from './run-file.ts';
+import type { RunFile, RunFilePlaces } from './run-file.ts';
 
 export type DatabaseSource = 'DATABASE_URL' | 'POSTGRES_HOST' | 'npm start';
 
@@ -43,9 +44,9 @@ export async function findDatabase({ env, cwd }: DatabaseSearch): Promise<Databa
       ? 'POSTGRES_HOST'
       : undefined;
   if (named !== undefined) {
-    return { ...connect(env), source: named, run: await runOf(env['DATABASE_URL'], cwd) };
+    return { ...connect(env), source: named, run: await runOf({ env, cwd }) };
   }
-  const found = await findRunFile([cwd, import.meta.dirname]);
+  const found = await findRunFile(placesOf({ env, cwd }));
   if (found.state === 'running') {
     return {
       ...connect({ ...env, DATABASE_URL: found.run.databaseUrl, DATABASE_DIRECT_URL: undefined }),
@@ -65,7 +66,7 @@ export async function findDatabase({ env, cwd }: DatabaseSearch): Promise<Databa
         'give it in one of three ways:',
         '1. DATABASE_URL=postgres://user:password@host:5432/database',
         '2. POSTGRES_HOST, with POSTGRES_PORT, POSTGRES_DB, POSTGRES_USER and POSTGRES_PASSWORD',
-        '3. run `npm start` in the checkout: its database is found by itself',
+        '3. run `npm start` in the checkout: its database is found by itself (PULSEBOX_STATE, if it was started with one)',
       ].join('\n'),
     },
   );
@@ -136,10 +137,19 @@ function connect(env: DatabaseSearch['env']): Pick<Database, 'connections' | 'wh
 }
 
 /** An `npm start` beside us, when the database that was named is its own. */
-async function runOf(url: string | undefined, cwd: string): Promise<RunFile | undefined> {
+async function runOf(search: DatabaseSearch): Promise<RunFile | undefined> {
+  const url = search.env['DATABASE_URL'];
   if (!isSet(url)) return undefined;
-  const found = await findRunFile([cwd, import.meta.dirname]).catch(() => undefined);
-  return found?.state === 'running' && found.run.databaseUrl === url?.trim() ? found.run : undefined;
+  const found = await findRunFile(placesOf(search)).catch(() => undefined);
+  return found?.state === 'running' && found.run.databaseUrl === url.trim() ? found.run : undefined;
+}
+
+function placesOf({ env, cwd }: DatabaseSearch): RunFilePlaces {
+  const state = env['PULSEBOX_STATE'];
+  return {
+    startFolders: [cwd, import.meta.dirname],
+    stateFolder: isSet(state) ? resolve(cwd, state.trim()) : undefined,
+  };
 }
 
 export function isSet(value: string | undefined): value is string {

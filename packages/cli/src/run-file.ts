@@ -25,15 +25,22 @@ export type RunFileSearch =
   | { readonly state: 'stale'; readonly path: string; readonly supervisorPid: number }
   | { readonly state: 'none' };
 
+export interface RunFilePlaces {
+  /** Looked through with all above them, nearest first, for `.pulsebox/run.json`. */
+  readonly startFolders: readonly string[];
+  /** What PULSEBOX_STATE names, as `npm start` has it: then `run.json` is there or nowhere. */
+  readonly stateFolder: string | undefined;
+}
+
 /**
- * Looks for `.pulsebox/run.json` in the given folders and all above them, nearest first. One whose process is gone is
- * passed over.
+ * Looks for what a running `npm start` says of itself. One whose process is gone is passed over.
  *
  * @throws CLI_RUN_FILE_INVALID
  */
-export async function findRunFile(startFolders: readonly string[]): Promise<RunFileSearch> {
+export async function findRunFile({ startFolders, stateFolder }: RunFilePlaces): Promise<RunFileSearch> {
+  const paths = stateFolder === undefined ? startFolders.flatMap(candidates) : [join(stateFolder, RUN_FILE)];
   let stale: RunFileSearch | undefined;
-  for (const path of new Set(startFolders.flatMap(candidates))) {
+  for (const path of new Set(paths)) {
     const text = await readFile(path, 'utf8').catch(() => undefined);
     if (text === undefined) continue;
     const run = parse(path, text);
@@ -43,8 +50,10 @@ export async function findRunFile(startFolders: readonly string[]): Promise<RunF
   return stale ?? { state: 'none' };
 }
 
+const RUN_FILE = 'run.json';
+
 function candidates(folder: string): string[] {
-  const here = join(folder, '.pulsebox', 'run.json');
+  const here = join(folder, '.pulsebox', RUN_FILE);
   return dirname(folder) === folder ? [here] : [here, ...candidates(dirname(folder))];
 }
 

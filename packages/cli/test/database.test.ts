@@ -133,6 +133,20 @@ describe('finding the database', () => {
     });
   });
 
+  test('finds that of an npm start with a state folder of its own, and no other', async () => {
+    await withProcess(async (supervisorPid) => {
+      const cwd = await writeRunFile({ supervisorPid, databaseUrl: database.url, workers: [] });
+      const state = join(folder, '.pulsebox');
+      for (const PULSEBOX_STATE of [state, join('..', '..', '.pulsebox')]) {
+        const ran = await pulsebox(['groups', '--json'], { cwd, env: { PULSEBOX_STATE } });
+        expect(ran).toMatchObject({ code: 0, stdout: '[]\n' });
+      }
+      const elsewhere = await pulsebox(['groups'], { cwd, env: { PULSEBOX_STATE: join(folder, 'other') } });
+      expect(elsewhere.code).toBe(2);
+      expect(elsewhere.stderr).toContain('PULSEBOX_STATE');
+    });
+  });
+
   test('asks the workers of that npm start', async () => {
     await withProcess(async (supervisorPid) => {
       const workers = [{ name: 'worker', healthUrl: 'http://127.0.0.1:1/health' }];
