@@ -51,7 +51,11 @@ export const workerCommand: WorkerCommand<Variables> = {
       'search',
     );
     return {
-      loops: [outbox.consume({ group: 'search', handler: search.handler }), outbox.housekeeping],
+      loops: [
+        // It re-reads the rows that events name: nothing is gained by holding later ones back.
+        outbox.consume({ group: 'search', handler: search.handler, order: 'none' }),
+        outbox.housekeeping,
+      ],
       close: outbox.close,
     };
   },

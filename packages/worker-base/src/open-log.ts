@@ -4,7 +4,7 @@ import { randomBytes } from 'node:crypto';
 import { hostname } from 'node:os';
 import type { ComposeContext, Loop } from '@pulsebox/loop';
 import { createWaker, housekeeping, outboxMetrics, relay } from '@pulsebox/outbox';
-import type { Handler, StartFrom } from '@pulsebox/outbox';
+import type { DeliveryOrder, Handler, StartFrom } from '@pulsebox/outbox';
 import { assertMigrated, createPool } from '@pulsebox/postgres';
 import type { MigrationSet } from '@pulsebox/postgres';
 import type { Pool } from 'pg';
@@ -18,6 +18,8 @@ export interface ConsumerGroup {
   readonly handler: Handler;
   /** Where the group starts when it is new. Default `beginning`. */
   readonly startFrom?: StartFrom;
+  /** What becomes of later events of a key when one fails. Default `key`: they wait. */
+  readonly order?: DeliveryOrder;
 }
 
 export interface OpenLogOptions {
@@ -58,7 +60,7 @@ export function openLog({ context, applicationName, migrations }: OpenLogOptions
 
   return {
     pool,
-    consume: ({ group, handler, startFrom }) =>
+    consume: ({ group, handler, startFrom, order }) =>
       whenMigrated(
         relay({
           pool,
@@ -72,7 +74,9 @@ export function openLog({ context, applicationName, migrations }: OpenLogOptions
           idleWaitMs: config.OUTBOX_WORKER_NOTIFY_FALLBACK_SECONDS * 1_000,
           leaseTtlMs: config.OUTBOX_LEASE_SECONDS * 1_000,
           deadlineMs: config.OUTBOX_BATCH_DEADLINE_SECONDS * 1_000,
+          maxAttempts: config.OUTBOX_MAX_ATTEMPTS,
           ...(startFrom === undefined ? {} : { startFrom }),
+          ...(order === undefined ? {} : { order }),
         }),
       ),
     housekeeping: whenMigrated(

@@ -10,6 +10,7 @@ export const outboxVariables: {
   readonly OUTBOX_WORKER_BATCH_SIZE: Variable<number>;
   readonly OUTBOX_LEASE_SECONDS: Variable<number>;
   readonly OUTBOX_BATCH_DEADLINE_SECONDS: Variable<number>;
+  readonly OUTBOX_MAX_ATTEMPTS: Variable<number>;
   readonly OUTBOX_KEEP_HOURS: Variable<number>;
   readonly OUTBOX_RETENTION_HOURS: Variable<number>;
   readonly OUTBOX_PARTITION_EVENTS: Variable<number>;
@@ -39,6 +40,12 @@ export const outboxVariables: {
   OUTBOX_BATCH_DEADLINE_SECONDS: env.seconds({
     description: 'The longest a batch may take before it is aborted and tried again.',
     default: 900,
+  }),
+  OUTBOX_MAX_ATTEMPTS: env.integer({
+    description: 'How often a failed event is tried until it is a dead letter, the first delivery included.',
+    default: 5,
+    min: 1,
+    max: 1_000,
   }),
   OUTBOX_KEEP_HOURS: env.integer({
     description: 'How long events are kept at least, for new groups and `pulsebox groups seek`.',

@@ -1,0 +1,272 @@
+import { eventually, runProgram } from '@pulsebox/test-support';
+import { describe, expect, test } from 'vitest';
+import { registerGroup } from '../src/consumer-group.ts';
+import { SinkError } from '../src/sink-error.ts';
+import { loadCursor } from '../src/store-cursor.ts';
+import { parkingLane } from './parking-lane.ts';
+import type { RunningRelay } from './relay-runner.ts';
+
+const lane = parkingLane();
+
+async function mark(group: string): Promise<{ label: string | null; attempts: number } | undefined> {
+  const { rows } = await lane.pool.query<{ label: string | null; attempts: number }>(
+    `select e.payload #>> '{}' as label, a.attempts from outbox.attempt a left join outbox.event e on e.seq = a.position
+     where a.group_name = $1`,
+    [group],
+  );
+  return rows[0];
+}
+
+/** As a worker leaves its lane that was killed. */
+async function dies(one: RunningRelay): Promise<void> {
+  await lane.takeOver(one);
+  await one.stop();
+  await lane.pool.query(`update pulsebox.lease set expires_at = now() - interval '1 s' where name = $1`, [
+    `outbox/${one.group}/0`,
+  ]);
+}
+
+async function newGroup(): Promise<string> {
+  const group = `g-${crypto.randomUUID()}`;
+  await registerGroup(lane.pool, group, 'end');
+  return group;
+}
+
+describe('an event that ends its worker', () => {
+  test.each([
+    ['first delivery', 'kill#2', 0],
+    ['redrive', 'late-kill#2', 1],
+  ])(
+    'at its %s is found out after a few workers, and is a dead letter',
+    async (_when, killer, failures) => {
+      const group = await newGroup();
+      await lane.commit('a#1', killer, 'b#3', 'c#4', `${killer.split('#')[0]}#5`);
+      if (failures > 0) {
+        // It failed before it became what it is: parked by a reader that lived.
+        const first = lane.start({
+          group,
+          retry: { firstMs: 1_000, longestMs: 1_000 },
+          handler: (given) => {
+            if (given.includes(killer)) throw new Error('no');
+          },
+        });
+        await eventually(async () => (await lane.parked({ group })).length === 2);
+        await first.stop();
+      }
+      const settings = { databaseUrl: lane.database.url, group, batchSize: 3, maxAttempts: 3 };
+      const given: string[][] = [];
+      let deaths = 0;
+      for (let over = false; !over; ) {
+        const worker = runProgram('packages/outbox/test/fixtures/mortal-worker.ts', {
+          env: { MORTAL_WORKER: JSON.stringify(settings) },
+        });
+        const ended = worker.exited.then(() => 'died' as const);
+        const quiet = eventually(
+          async () => {
+            const rows = await lane.parked({ group });
+            return rows.some(({ state }) => state === 'dead') && (await lane.delivered({ group })) >= 3;
+          },
+          { withinMs: 20_000 },
+        ).then(() => 'over' as const);
+        quiet.catch(() => undefined);
+        over = (await Promise.race([ended, quiet])) === 'over';
+        worker.kill('SIGKILL');
+        await worker.exited;
+        for (const line of worker.log()) given.push(line['given'] as string[]);
+        if (!over) deaths += 1;
+        expect(deaths).toBeLessThan(10);
+      }
+      const rows = await lane.parked({ group });
+      expect(rows.map(({ label, state }) => [label, state])).toEqual([
+        [killer, 'dead'],
+        [`${killer.split('#')[0]}#5`, 'parked'],
+      ]);
+      if (failures === 0) {
+        // One with whole batches and no note, one with them and the note, and three that had it alone.
+        expect(deaths).toBe(5);
+        expect(rows[0]?.attempts).toBe(3);
+        expect(rows[0]?.reasons).toEqual([
+          '3 times in a row the worker ended while it had this event alone, so it was not handed over again',
+        ]);
+        expect(given.filter((labels) => labels.join() === killer)).toHaveLength(3);
+      } else {
+        // Counted from the one that failed: two more, and none of them for its neighbours.
+        expect(deaths).toBe(2);
+        expect(rows[0]?.reasons).toEqual([
+          'no',
+          'the worker ended during this attempt',
+          'the worker ended during this attempt',
+        ]);
+      }
+      expect(new Set(given.flat())).toEqual(
+        new Set(failures === 0 ? ['a#1', killer, 'b#3', 'c#4'] : [killer]),
+      );
+    },
+    60_000,
+  );
+
+  test('by never coming back, deaf to every signal, is found out likewise', async () => {
+    const group = await newGroup();
+    await lane.commit('a#1', 'hang#2', 'b#3');
+    const settings = { databaseUrl: lane.database.url, group, batchSize: 3, maxAttempts: 1 };
+    let deaths = 0;
+    for (;;) {
+      const worker = runProgram('packages/outbox/test/fixtures/mortal-worker.ts', {
+        env: { MORTAL_WORKER: JSON.stringify(settings) },
+      });
+      const hung = worker.says('hang#2').then(() => 'hung' as const);
+      const over = eventually(async () => (await lane.delivered({ group })) === 2, { withinMs: 25_000 }).then(
+        () => 'over' as const,
+      );
+      hung.catch(() => undefined);
+      over.catch(() => undefined);
+      const outcome = await Promise.race([hung, over]);
+      // What Kubernetes does once /health has said 503 for long enough.
+      worker.kill('SIGKILL');
+      await worker.exited;
+      if (outcome === 'over') break;
+      deaths += 1;
+      expect(deaths).toBeLessThan(6);
+    }
+    expect(deaths).toBe(3);
+    expect((await lane.parked({ group })).map(({ label, state }) => [label, state])).toEqual([
+      ['hang#2', 'dead'],
+    ]);
+  }, 90_000);
+});
+
+describe('a reader that follows one who died', () => {
+  test('hands over whole batches, under a note that is gone once it has caught up', async () => {
+    const first = lane.start();
+    await lane.reading(first);
+    await dies(first);
+    const notes: unknown[] = [];
+    const second = lane.start({
+      group: first.group,
+      handler: async () => void notes.push(await mark(first.group)),
+    });
+    await lane.commit('a#1', 'b#2', 'c#3');
+    await eventually(async () => (await lane.delivered(second)) === 3);
+    await eventually(async () => (await mark(first.group)) === undefined);
+    expect(notes[0]).toMatchObject({ attempts: 0 });
+    // Not one by one: three events in two calls at most, however the commit and the first look met.
+    expect(second.handled.length).toBeLessThanOrEqual(2);
+  });
+
+  test('and finds a note hands events over one by one, with a mark before each, until it has passed two batches', async () => {
+    const first = lane.start({ batchSize: 3 });
+    await lane.reading(first);
+    await dies(first);
+    const { cursor } = (await loadCursor(lane.pool, { group: first.group, lane: 0 }))!;
+    await lane.pool.query(
+      `insert into outbox.attempt (group_name, lane, position, attempts) values ($1, 0, $2, 0)`,
+      [first.group, cursor.position],
+    );
+    await lane.commit(...Array.from({ length: 12 }, (_, n) => `k${n}#`));
+    const marks: unknown[] = [];
+    const second = lane.start({
+      group: first.group,
+      batchSize: 3,
+      handler: async (given) =>
+        void marks.push([given.length, (await mark(first.group))?.label === given[0]]),
+    });
+    await eventually(async () => (await lane.delivered(second)) === 12);
+    expect(marks).toEqual([
+      ...Array.from({ length: 6 }, () => [1, true]),
+      ...Array.from({ length: 2 }, () => [3, false]),
+    ]);
+    expect(await mark(first.group)).toBeUndefined();
+  });
+
+  test('counts no attempt that ended otherwise than with the worker', async () => {
+    const first = lane.start();
+    await lane.reading(first);
+    await dies(first);
+    await lane.commit('a#1');
+    const { rows } = await lane.pool.query<{ position: number }>(
+      'select max(seq)::float8 as position from outbox.event',
+    );
+    await lane.pool.query(
+      `insert into outbox.attempt (group_name, lane, position, attempts) values ($1, 0, $2, 1)`,
+      [first.group, rows[0]!.position],
+    );
+    let calls = 0;
+    const second = lane.start({
+      group: first.group,
+      maxAttempts: 3,
+      handler: () => {
+        calls += 1;
+        if (calls < 8) throw new SinkError('away', 'TEST_AWAY', 'down', { hint: 'wait' });
+      },
+    });
+    await eventually(async () => (await lane.delivered(second)) === 1);
+    expect(await lane.parked(second)).toEqual([]);
+    await eventually(async () => (await mark(first.group)) === undefined);
+  });
+
+  test('who leaves before it has passed them hands what it knows to the next one', async () => {
+    const first = lane.start();
+    await lane.reading(first);
+    await dies(first);
+    await lane.commit('a#1');
+    const { rows } = await lane.pool.query<{ position: number }>(
+      'select max(seq)::float8 as position from outbox.event',
+    );
+    await lane.pool.query(
+      `insert into outbox.attempt (group_name, lane, position, attempts) values ($1, 0, $2, 1)`,
+      [first.group, rows[0]!.position],
+    );
+    let calls = 0;
+    const second = lane.start({
+      group: first.group,
+      pause: { firstMs: 600_000 },
+      handler: () => {
+        calls += 1;
+        throw new SinkError('away', 'TEST_AWAY', 'down', { hint: 'wait' });
+      },
+    });
+    await eventually(() => calls === 1);
+    expect(await mark(first.group)).toMatchObject({ attempts: 2 });
+    await second.stop();
+    expect(await mark(first.group)).toMatchObject({ attempts: 1 });
+  });
+});
+
+describe('a batch that runs past its deadline', () => {
+  function late(): Error {
+    return Object.assign(new Error('too late'), { code: 'LOOP_TICK_DEADLINE' });
+  }
+
+  test.each([['among others'], ['alone']])(
+    'because of one event %s: that one is parked, and the others are delivered',
+    async (where) => {
+      let deadline = new AbortController();
+      const one = lane.start({
+        deadlineMs: 7_000,
+        retry: { firstMs: 3_600_000, longestMs: 3_600_000 },
+        tickSignal: () => {
+          if (deadline.signal.aborted) deadline = new AbortController();
+          return deadline.signal;
+        },
+        handler: (given) => {
+          if (given.includes('slow#1')) deadline.abort(late());
+        },
+      });
+      await lane.reading(one);
+      await lane.commit(...(where === 'alone' ? ['slow#1'] : ['a#1', 'slow#1', 'b#1', 'slow#2']));
+      const others = where === 'alone' ? 0 : 2;
+      await eventually(
+        async () => (await lane.delivered(one)) === others && (await lane.parked(one)).length > 0,
+      );
+      expect((await lane.parked(one))[0]).toMatchObject({
+        label: 'slow#1',
+        state: 'parked',
+        attempts: 1,
+        reasons: ['not done within 7 s'],
+      });
+      await lane.commit('c#1');
+      await eventually(async () => (await lane.delivered(one)) === others + 1);
+      await eventually(async () => (await mark(one.group)) === undefined);
+    },
+  );
+});
