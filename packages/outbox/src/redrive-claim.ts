@@ -26,20 +26,21 @@ export interface HeldLane extends LaneOfGroup {
 /**
  * Result: the events, with the attempt counted. $1 group, $2 the lease's name, $3 token, $4 positions.
  * Indexes: lease_pkey, parked_pkey. Rows are left out that an operator has discarded or locked meanwhile; 0 rows may
- * also mean that the lease was lost.
+ * also mean that the lease was lost. The lease comes first, and what is due is locked after it: a replay or discard
+ * locks both in that order.
  */
 export const CLAIM_PARKED = `
   with lease as (
     select from pulsebox.lease where name = $2 and token = $3 for share
   ),
   due as materialized (
-    select position from outbox.parked
-    where group_name = $1 and position = any($4::bigint[])
-      and state = 'parked' and next_attempt_at <= statement_timestamp()
-    for update skip locked
+    select d.position from lease, outbox.parked d
+    where d.group_name = $1 and d.position = any($4::bigint[])
+      and d.state = 'parked' and d.next_attempt_at <= statement_timestamp()
+    for update of d skip locked
   )
   update outbox.parked p set attempts = p.attempts + 1, attempting_since = clock_timestamp()
-  from lease, due
+  from due
   where p.group_name = $1 and p.position = due.position
   returning p.position, p.topic, p.key, p.payload, p.headers, date_part('epoch', p.created_at), p.attempts,
             date_part('epoch', p.attempting_since)`;
