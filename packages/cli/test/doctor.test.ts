@@ -87,8 +87,9 @@ describe('finds what was broken, and its remedy mends it', () => {
       'partitions',
       'drop table outbox.event_until_20000000, outbox.event_until_30000000',
       'warn',
-      'the log has room for',
+      'and then nothing can be emitted',
     ],
+    ['partitions', 'drop table outbox.event_overflow', 'warn', 'and then nothing can be emitted'],
     [
       'partitions',
       'alter table outbox.event detach partition outbox.event_until_10000000; drop table outbox.event_until_10000000',
@@ -140,6 +141,16 @@ describe('finds what was broken, and its remedy mends it', () => {
 });
 
 describe('finds', () => {
+  test('events in the overflow of the log, for which nobody has made partitions', async () => {
+    const other = await createTestDatabase(inject('serverUrl'));
+    onTestFinished(() => other.drop());
+    await other.pool.query(`select setval('outbox.event_seq', 30000010)`);
+    const found = (await examine({ DATABASE_URL: other.url })).of('partitions');
+    expect(found).toMatchObject([
+      { status: 'warn', message: expect.stringContaining('11 events went into the overflow') as string },
+    ]);
+  });
+
   test('transactions that are open for longer than asked', async () => {
     const client = await database.pool.connect();
     onTestFinished(() => client.release(true));

@@ -1,15 +1,16 @@
 // What the log needs done now and then: partitions ahead of the sequence; and, by one process of all that run it,
-// partitions dropped behind every group, and the gauges of all groups.
+// partitions dropped behind every group, the gauges of all groups, and a look whether the log is still this cluster's.
 
 import { hostname } from 'node:os';
-import type { Logger, Loop, LoopCheck, TickResult } from '@pulsebox/loop';
-import { acquireLease, releaseLease, renewLease } from '@pulsebox/postgres';
+import type { Logger, Loop, LoopCheck, TickContext, TickResult } from '@pulsebox/loop';
+import { acquireLease, boundedTransaction, releaseLease, renewLease } from '@pulsebox/postgres';
 import type { Pool } from 'pg';
 import { boundedQueries } from './bounded-queries.ts';
 import type { GroupStatus } from './group-status.ts';
 import { groupStatus } from './group-status.ts';
 import type { OutboxMetrics } from './outbox-metrics.ts';
-import { createPartitionsAhead, PARTITION_SIZE } from './partitions.ts';
+import { checkOverflow, makeRoom, PARTITION_SIZE } from './partitions.ts';
+import { rebaseAfterRestore } from './restore.ts';
 import { dropOldestPartition } from './retention.ts';
 
 export interface HousekeepingOptions {
@@ -32,8 +33,11 @@ export interface HousekeepingOptions {
 /** The one who has it sets the gauges of all groups: a sum over pods counts each once, and one nobody reads is seen. */
 export const EXPORTER_LEASE = 'outbox/exporter';
 
-/** After a drop that producers were in the way of, and after one that was done. */
-const RETENTION_EVERY_MS = 60_000;
+/** After a drop or a cut that producers were in the way of. */
+const TRY_AGAIN_AFTER_MS = 60_000;
+
+/** Beyond any overflow that fits on a disk: a minute for each hundred gigabytes or so. Nobody waits for it. */
+const LONGEST_CHECK_MS = 600_000;
 
 export function housekeeping(options: HousekeepingOptions): Loop {
   const everyMs = options.everyMs ?? 5_000;
@@ -45,6 +49,7 @@ export function housekeeping(options: HousekeepingOptions): Loop {
   let token: number | undefined;
   let blocked: readonly string[] = [];
   let nextDropAtMs = 0;
+  let nextRoomAtMs = 0;
 
   /** Takes the lease or keeps it. What one who lost it unnoticed still does is done by two, and harms nothing. */
   async function elected(): Promise<boolean> {
@@ -66,12 +71,40 @@ export function housekeeping(options: HousekeepingOptions): Loop {
     options.metrics.clearGroups();
   }
 
+  /**
+   * A database that is replaced under workers that run (a restore, a switch to a copy) has other xids, and they hold
+   * lanes with cursors in memory. Moving the log into this cluster takes their lanes from them. The question costs a
+   * probe of an index and is asked at every tick: until it is, such a worker reads by a cursor of another cluster.
+   */
+  async function readOnAfterRestore(log: Logger): Promise<void> {
+    if (await rebaseAfterRestore(db))
+      log.warn(
+        'the log was restored from another cluster: every group goes on with what it had not delivered',
+      );
+  }
+
+  /** By all that run this, elected or not: room matters more than that only one of them looks. */
+  async function keepRoom({ log, signal, progress }: TickContext): Promise<void> {
+    if (performance.now() < nextRoomAtMs) return;
+    const outcome = await makeRoom(db, options.partitionSize ?? PARTITION_SIZE);
+    if (outcome === 'made') log.info('made partitions of the log ahead');
+    if (outcome === 'cut') log.info('cut a partition of the log from its overflow');
+    if (outcome === 'busy') nextRoomAtMs = performance.now() + Math.max(everyMs, TRY_AGAIN_AFTER_MS);
+    if (outcome !== 'unchecked') return;
+    log.info('many events came while nobody made partitions: checking the overflow, so that it can be cut');
+    const bounds = { statementMs: LONGEST_CHECK_MS, signal, onWaiting: () => progress() };
+    await boundedTransaction(options.pool, bounds, checkOverflow).catch((error: unknown) => {
+      nextRoomAtMs = performance.now() + Math.max(everyMs, TRY_AGAIN_AFTER_MS);
+      log.warn({ err: error }, 'the overflow of the log could not be checked; trying again');
+    });
+  }
+
   async function dropWhatIsPassed(log: Logger): Promise<void> {
     if (performance.now() < nextDropAtMs) return;
     const result = await dropOldestPartition(db, retention);
     // Several may be due after a long outage: the next one follows at the next tick.
     if (result.outcome !== 'dropped')
-      nextDropAtMs = performance.now() + Math.max(everyMs, RETENTION_EVERY_MS);
+      nextDropAtMs = performance.now() + Math.max(everyMs, TRY_AGAIN_AFTER_MS);
     if (result.outcome === 'dropped')
       log.info({ partition: result.partition }, 'dropped a partition of the log');
     else if (result.outcome !== 'kept') log.debug(result, 'the oldest partition of the log is kept');
@@ -80,14 +113,15 @@ export function housekeeping(options: HousekeepingOptions): Loop {
   return {
     name: 'housekeeping',
     cadenceMs: everyMs,
-    async tick({ log, progress }): Promise<TickResult> {
+    async tick(context): Promise<TickResult> {
+      const { log } = context;
       try {
-        const made = await createPartitionsAhead(db, options.partitionSize ?? PARTITION_SIZE);
-        if (made > 0) log.info({ partitions: made }, 'made partitions of the log ahead');
-        progress();
+        await keepRoom(context);
+        context.progress();
         if (await elected()) {
+          await readOnAfterRestore(log);
           show(await groupStatus(db));
-          progress();
+          context.progress();
           await dropWhatIsPassed(log);
         } else {
           showNothing();

@@ -1,6 +1,6 @@
 import { createRegistry } from '@pulsebox/loop';
 import type { Loop, TickContext } from '@pulsebox/loop';
-import { createPool } from '@pulsebox/postgres';
+import { acquireLease, createPool, renewLease } from '@pulsebox/postgres';
 import { createTestDatabase, tcpProxy } from '@pulsebox/test-support';
 import type { Pool } from 'pg';
 import { expect, inject, test } from 'vitest';
@@ -113,6 +113,52 @@ test('a group that is behind by more than the retention limit shows in the gauge
     await loop.tick(context);
     expect(await metrics()).toContain('outbox_retention_blocked{group="dead"} 1');
     expect(loop.checks?.()['retention']).toMatchObject({ status: 'degraded' });
+  } finally {
+    await database.drop();
+  }
+});
+
+test('a log that is replaced under running workers by one of another cluster is read on, and their lanes are taken', async () => {
+  const database = await createTestDatabase(inject('serverUrl'));
+  try {
+    await registerGroup(database.pool, 'g', 'beginning');
+    const lease = { name: 'outbox/g/0', holder: 'a worker with a cursor in memory', ttlMs: 60_000 };
+    const held = await acquireLease(database.pool, lease);
+    if (!held.acquired) throw new Error('no lease');
+    const { loop } = housekeeper(database.pool, 'one');
+    await loop.tick(context);
+    expect(await renewLease(database.pool, { ...lease, token: held.token })).toMatchObject({ renewed: true });
+    // What a restore over this database leaves behind: the identifier of the cluster that the dump came from.
+    await database.pool.query('update outbox.setting set system_identifier = 1');
+    await loop.tick(context);
+    expect(await renewLease(database.pool, { ...lease, token: held.token })).toEqual({
+      renewed: false,
+      reason: 'fenced',
+    });
+    const { rows } = await database.pool.query('select from outbox.setting where system_identifier = 1');
+    expect(rows).toEqual([]);
+    await loop.stop?.();
+  } finally {
+    await database.drop();
+  }
+});
+
+test('cuts the next partition while another one keeps house, and leaves the log alone for a while when it is busy', async () => {
+  const database = await createTestDatabase(inject('serverUrl'));
+  try {
+    await housekeeper(database.pool, 'elected').loop.tick(context);
+    const { loop } = housekeeper(database.pool, 'another');
+    await database.pool.query(`select setval('outbox.event_seq', 25000000)`);
+    const report = await database.pool.connect();
+    await report.query('begin; select count(*) from outbox.event');
+    await loop.tick(context);
+    await report.query('commit');
+    report.release();
+    const beyond = `select from outbox.partition where upper_bound = 40000000`;
+    await loop.tick(context);
+    expect((await database.pool.query(beyond)).rows).toEqual([]);
+    await housekeeper(database.pool, 'a third').loop.tick(context);
+    expect((await database.pool.query(beyond)).rows).toHaveLength(1);
   } finally {
     await database.drop();
   }

@@ -1,7 +1,9 @@
 import { createTestDatabase, eventually } from '@pulsebox/test-support';
 import type { TestDatabase } from '@pulsebox/test-support';
-import { afterAll, afterEach, beforeAll, expect, inject, test } from 'vitest';
-import { createPartitionsAhead } from '../src/partitions.ts';
+import { boundedTransaction } from '@pulsebox/postgres';
+import { afterEach, beforeEach, describe, expect, inject, test } from 'vitest';
+import { registerGroup } from '../src/consumer-group.ts';
+import { checkOverflow, makeRoom } from '../src/partitions.ts';
 import { logReader } from './log-reader.ts';
 import { openWriter } from './writer.ts';
 import type { Writer } from './writer.ts';
@@ -9,51 +11,106 @@ import type { Writer } from './writer.ts';
 let database: TestDatabase;
 const writers: Writer[] = [];
 
-beforeAll(async () => {
+beforeEach(async () => {
   database = await createTestDatabase(inject('serverUrl'));
 });
 afterEach(async () => {
   for (const writer of writers.splice(0)) await writer.close();
-});
-afterAll(async () => {
   await database.drop();
 });
 
-async function partitions(): Promise<string[]> {
-  const { rows } = await database.pool.query<{ name: string }>(
-    `select inhrelid::regclass::text as name from pg_inherits
-     where inhparent = 'outbox.event'::regclass order by length(inhrelid::regclass::text), 1`,
-  );
-  return rows.map((row) => row.name);
+async function writer(): Promise<Writer> {
+  const opened = await openWriter(database.pool);
+  writers.push(opened);
+  return opened;
 }
 
-test('a fresh log has room for 20 million events, and making more of it does nothing', async () => {
+async function commit(...labels: readonly string[]): Promise<void> {
+  const one = await writer();
+  await one.emit(...labels);
+  await one.commit();
+}
+
+/** Names and bounds, in order. */
+async function partitions(): Promise<string[]> {
+  const { rows } = await database.pool.query<{ partition: string }>(
+    `select name || ' ' || lower_bound || '-' || coalesce(upper_bound::text, '') as partition
+     from outbox.partition order by lower_bound`,
+  );
+  return rows.map(({ partition }) => partition.replace('outbox.event_', ''));
+}
+
+async function stand(at: number): Promise<void> {
+  await database.pool.query(`select setval('outbox.event_seq', $1)`, [at]);
+}
+
+/** Partitions of ten events in place of ten million: one in use, one ahead, and the overflow. */
+async function smallPartitions(): Promise<void> {
+  await database.pool.query(
+    `drop table outbox.event_until_10000000, outbox.event_until_20000000, outbox.event_until_30000000,
+                outbox.event_overflow`,
+  );
+  await makeRoom(database.pool, 10);
+  expect(await partitions()).toEqual(['until_10 0-10', 'until_20 10-20', 'overflow 20-']);
+}
+
+/** 40,000 events, 70 MB: more than is looked at under a lock. */
+async function fillOverflow(): Promise<void> {
+  await database.pool.query(
+    `insert into outbox.event (topic, payload)
+     select 't', to_jsonb((select string_agg(md5(n || '/' || m), '') from generate_series(1, 55) m))
+     from generate_series(1, 40000) n`,
+  );
+}
+
+test('a fresh log has room for 30 million events before its overflow, and making more does nothing', async () => {
   expect(await partitions()).toEqual([
-    'outbox.event_until_10000000',
-    'outbox.event_until_20000000',
-    'outbox.event_until_30000000',
+    'until_10000000 0-10000000',
+    'until_20000000 10000000-20000000',
+    'until_30000000 20000000-30000000',
+    'overflow 30000000-',
   ]);
-  expect(await createPartitionsAhead(database.pool)).toBe(0);
+  expect(await makeRoom(database.pool)).toBe('enough');
 });
 
-test('many workers at once make each partition once, while producers go on writing', async () => {
-  const writer = await openWriter(database.pool);
-  writers.push(writer);
-  await writer.emit('open#1');
-  await database.pool.query(`select setval('outbox.event_seq', 25000000)`);
-  const made = Promise.all(Array.from({ length: 6 }, async () => createPartitionsAhead(database.pool)));
-  // An open transaction that has written to the log does not keep partitions from being attached.
-  expect((await made).toSorted((a, b) => a - b)).toEqual([0, 0, 0, 0, 0, 2]);
-  await writer.emit('open#2');
-  await writer.commit();
+test('a partition that was taken away before the overflow is made again, and no producer waits for it', async () => {
+  await database.pool.query('drop table outbox.event_until_20000000, outbox.event_until_30000000');
+  const making = await database.pool.connect();
+  try {
+    await making.query('begin');
+    await making.query('select outbox.create_partitions(2)');
+    await commit('k#1');
+    await making.query('commit');
+  } finally {
+    making.release();
+  }
+  expect(await partitions()).toHaveLength(4);
+  expect(await makeRoom(database.pool)).toBe('enough');
+});
+
+test('the next partition is cut from the overflow while that is empty, well before it is needed', async () => {
+  await smallPartitions();
+  expect(await makeRoom(database.pool, 10)).toBe('enough');
+  await stand(9);
+  await commit('a#1');
+  expect(await makeRoom(database.pool, 10)).toBe('cut');
+  expect(await partitions()).toEqual(['until_10 0-10', 'until_20 10-20', 'until_30 20-30', 'overflow 30-']);
+  expect(await makeRoom(database.pool, 10)).toBe('enough');
+});
+
+test('many workers at once make each partition once', async () => {
+  await stand(25_000_000);
+  const made = await Promise.all(Array.from({ length: 6 }, () => makeRoom(database.pool)));
+  expect(made.filter((outcome) => outcome === 'cut')).toHaveLength(1);
+  expect(await partitions()).toContain('until_40000000 30000000-40000000');
+  await eventually(async () => (await makeRoom(database.pool)) === 'enough');
   expect(await partitions()).toHaveLength(5);
 });
 
-test('a new partition has what the log has: keys, checks, and room for late and new events', async () => {
-  await database.pool.query(`select setval('outbox.event_seq', 39999998)`);
-  await createPartitionsAhead(database.pool);
-  const [a, b] = [await openWriter(database.pool), await openWriter(database.pool)];
-  writers.push(a, b);
+test('a partition that was cut has what the log has: keys, checks, and room for late and new events', async () => {
+  await stand(29_999_998);
+  expect(await makeRoom(database.pool)).toBe('cut');
+  const [a, b] = [await writer(), await writer()];
   const reader = logReader(database.pool);
   await reader.drain();
   await a.emit('k#1', 'k#2', 'k#3');
@@ -62,31 +119,83 @@ test('a new partition has what the log has: keys, checks, and room for late and 
   expect(await reader.read()).toEqual(['m#1']);
   await a.commit();
   expect(await reader.drain(1)).toEqual(['k#1', 'k#2', 'k#3']);
-  const { rows } = await database.pool.query<{ constraints: string }>(
-    `select conrelid::regclass::text as partition, array_agg(contype::text order by conname) as constraints
-     from pg_constraint where conrelid in ('outbox.event_until_10000000'::regclass, 'outbox.event_until_50000000'::regclass)
-       and contype in ('c', 'p') group by 1 order by 1`,
+  const { rows } = await database.pool.query<{ constraints: string; indexes: number }>(
+    `select array_agg(contype::text || conname order by conname) as constraints,
+            (select count(*)::int from pg_index i where i.indrelid = c.conrelid) as indexes
+     from pg_constraint c
+     where conrelid in ('outbox.event_until_10000000'::regclass, 'outbox.event_until_40000000'::regclass,
+                        'outbox.event_overflow'::regclass) and contype in ('c')
+     group by conrelid`,
   );
-  expect(rows[1]?.constraints).toEqual(rows[0]?.constraints);
+  expect(rows).toHaveLength(3);
+  expect(new Set(rows.map((row) => JSON.stringify(row))).size).toBe(1);
   await expect(
-    database.pool.query(`insert into outbox.event_until_50000000 (seq, topic, payload) values (1, 'a', '1')`),
+    database.pool.query(`insert into outbox.event_until_40000000 (seq, topic, payload) values (1, 'a', '1')`),
   ).rejects.toThrow(/partition constraint/);
 });
 
-test('producers wait for no partition being made', async () => {
-  await database.pool.query(`select setval('outbox.event_seq', 55000000)`);
-  const making = await database.pool.connect();
-  try {
-    await making.query('begin');
-    await making.query('select outbox.create_partitions(2)');
-    const writer = await openWriter(database.pool);
-    writers.push(writer);
-    await writer.emit('k#1');
-    await writer.commit();
-    await making.query('commit');
-  } finally {
-    making.release();
-  }
-  await eventually(async () => (await partitions()).includes('outbox.event_until_70000000'));
-  expect(await createPartitionsAhead(database.pool)).toBe(0);
+describe('with no worker to make partitions', () => {
+  test('inserts go on, events are read in order, and the first worker gives the overflow its end', async () => {
+    await smallPartitions();
+    await registerGroup(database.pool, 'g', 'beginning');
+    const labels = Array.from({ length: 57 }, (_, n) => `k#${n}`);
+    for (const label of labels)
+      await database.pool.query(`select outbox.emit('t', $1)`, [JSON.stringify(label)]);
+    expect(await logReader(database.pool).drain(7)).toEqual(labels);
+    const { rows } = await database.pool.query('select from outbox.event_overflow');
+    expect(rows).toHaveLength(38);
+
+    expect(await makeRoom(database.pool, 10)).toBe('cut');
+    expect(await partitions()).toEqual(['until_10 0-10', 'until_20 10-20', 'until_60 20-60', 'overflow 60-']);
+    expect(await makeRoom(database.pool, 10)).toBe('cut');
+    expect(await makeRoom(database.pool, 10)).toBe('enough');
+    expect(await partitions()).toContain('until_70 60-70');
+    expect(await logReader(database.pool).drain(7)).toEqual(labels);
+  });
+
+  test('what was written to the overflow stays out of a cut while its transaction is open', async () => {
+    await smallPartitions();
+    await stand(25);
+    const open = await writer();
+    await open.emit('open#1');
+    // What the cut would wait for holds the log, so nobody is made to stand behind it.
+    expect(await makeRoom(database.pool, 10)).toBe('busy');
+    await commit('other#1');
+    await open.commit();
+    expect(await makeRoom(database.pool, 10)).toBe('cut');
+    expect((await logReader(database.pool).drain()).toSorted()).toEqual(['open#1', 'other#1']);
+  });
+
+  test('a large overflow is checked first, while producers go on, and cut without looking at it again', async () => {
+    await smallPartitions();
+    await stand(29);
+    await fillOverflow();
+    expect(await makeRoom(database.pool, 10_000)).toBe('unchecked');
+    // Asked again before it is checked, it changes nothing.
+    expect(await makeRoom(database.pool, 10_000)).toBe('unchecked');
+    const checking = boundedTransaction(database.pool, { statementMs: 60_000 }, async (db) => {
+      await checkOverflow(db);
+      await commit('meanwhile#1');
+    });
+    await checking;
+    expect(await makeRoom(database.pool, 10_000)).toBe('cut');
+    // Room for two partitions beyond what was handed out when the check was announced.
+    expect((await partitions()).slice(2)).toEqual(['until_60030 20-60030', 'overflow 60030-']);
+    const { rows } = await database.pool.query(
+      `select from pg_constraint where conname = 'event_overflow_end'`,
+    );
+    expect(rows).toEqual([]);
+    await commit('after#1');
+  });
+
+  test('the end that is announced for a large overflow moves on before anything is refused', async () => {
+    await smallPartitions();
+    await stand(29);
+    await fillOverflow();
+    expect(await makeRoom(database.pool, 1_000)).toBe('unchecked');
+    await stand(41_500);
+    expect(await makeRoom(database.pool, 1_000)).toBe('unchecked');
+    await stand(43_000);
+    await commit('kept#1');
+  });
 });

@@ -5,7 +5,7 @@ import type { PoolClient } from 'pg';
 import { afterAll, afterEach, beforeAll, beforeEach, expect, test } from 'vitest';
 import { registerGroup } from '../src/consumer-group.ts';
 import { emitAll } from '../src/emit.ts';
-import { createPartitionsAhead } from '../src/partitions.ts';
+import { makeRoom } from '../src/partitions.ts';
 import { readBatch } from '../src/read-batch.ts';
 import { dropOldestPartition } from '../src/retention.ts';
 import type { RetentionOutcome } from '../src/retention.ts';
@@ -34,7 +34,7 @@ beforeEach(async () => {
   await database.pool.query(
     'drop table outbox.event_until_10000000, outbox.event_until_20000000, outbox.event_until_30000000',
   );
-  await createPartitionsAhead(database.pool, SIZE);
+  await makeRoom(database.pool, SIZE);
 });
 afterEach(async () => {
   for (const writer of open.splice(0)) await writer.close();
@@ -51,7 +51,7 @@ async function writer(): Promise<Writer> {
 /** Commits events, and makes partitions ahead as housekeeping does. */
 async function commit(count: number): Promise<void> {
   for (let n = 0; n < count; n += 1) {
-    await createPartitionsAhead(database.pool, SIZE);
+    await makeRoom(database.pool, SIZE);
     await emitAll(database.pool, [{ topic: 't', payload: n }], { autocommit: true });
   }
 }
@@ -101,6 +101,26 @@ test('a partition that every group has passed is dropped, the oldest first, and 
   expect(await drop()).toEqual({ outcome: 'kept' });
   await commit(10);
   expect(await deliver('a')).toHaveLength(10);
+});
+
+test('what came while no worker ran is dropped like the rest, once the overflow was given an end', async () => {
+  await database.pool.query('drop table outbox.event_overflow, outbox.event_until_10, outbox.event_until_20');
+  await makeRoom(database.pool, SIZE);
+  await group('a');
+  await emitAll(
+    database.pool,
+    Array.from({ length: 35 }, (_, n) => ({ topic: 't', payload: n })),
+    { autocommit: true },
+  );
+  expect(await deliver('a')).toHaveLength(35);
+  const dropped: string[] = [];
+  for (let n = 0; n < 12; n += 1) {
+    await commit(1);
+    await deliver('a');
+    const result = await drop();
+    if (result.outcome === 'dropped') dropped.push(result.partition);
+  }
+  expect(dropped).toEqual(['outbox.event_until_10', 'outbox.event_until_20', 'outbox.event_until_40']);
 });
 
 test('a partition is kept for as long as it is asked to be, and for good where no group is known', async () => {
