@@ -7,6 +7,7 @@ import { gmailMigrations } from '@pulsebox/gmail';
 import { outboxMigrations } from '@pulsebox/outbox';
 import { connectionConfig, migrate, postgresMigrations } from '@pulsebox/postgres';
 import type { EmbeddedServer } from '@pulsebox/postgres';
+import { pushMigrations } from '@pulsebox/push';
 import { searchMigrations } from '@pulsebox/search';
 import { startDatabase } from './database.ts';
 import { isPortFree } from './ports.ts';
@@ -97,6 +98,7 @@ async function prepare(databaseUrl: string): Promise<void> {
     outboxMigrations,
     appMigrations,
     gmailMigrations,
+    pushMigrations,
     searchMigrations,
   ]);
   if (applied.length > 0) say(`applied ${applied.length} migrations`);

@@ -6,6 +6,7 @@ import { gmailMigrations } from '@pulsebox/gmail';
 import { outboxMigrations } from '@pulsebox/outbox';
 import { postgresMigrations } from '@pulsebox/postgres';
 import type { MigrationSet } from '@pulsebox/postgres';
+import { pushMigrations } from '@pulsebox/push';
 import { searchMigrations } from '@pulsebox/search';
 
 /** The application's tables come before search: the projections that ship read them. */
@@ -15,5 +16,6 @@ export const allMigrations: readonly MigrationSet[] = [
   outboxMigrations,
   appMigrations,
   gmailMigrations,
+  pushMigrations,
   searchMigrations,
 ];

@@ -1,3 +1,5 @@
+import type { MigrationFolder } from '@pulsebox/postgres';
+
 export type { EndpointPolicy } from './endpoint.ts';
 export { parseEndpoint } from './endpoint.ts';
 export type { MessageOptions, Notification, PushMessage, Urgency } from './message.ts';
@@ -8,6 +10,8 @@ export {
   LONGEST_TTL_SECONDS,
   urgencies,
 } from './message.ts';
+export type { Push, PushOptions } from './push.ts';
+export { createPush } from './push.ts';
 export type { PushErrorCode } from './push-error.ts';
 export { PushError, pushErrorCodes } from './push-error.ts';
 export type {
@@ -19,5 +23,13 @@ export type {
   SubscriptionKeys,
 } from './sender.ts';
 export { createPushSender } from './sender.ts';
+export type { ListSubscriptionsOptions, NewSubscription, SubscriptionSummary } from './subscriptions.ts';
+export { listSubscriptions, subscribe, unsubscribe } from './subscriptions.ts';
 export type { Vapid, VapidKeys } from './vapid-keys.ts';
 export { generateVapidKeys, parseSubject, parseVapid } from './vapid-keys.ts';
+
+/** Subscriptions, and the records of deliveries. Needs the application's tables, and those of `@pulsebox/jobs`. */
+export const pushMigrations: MigrationFolder = {
+  name: 'push',
+  directory: new URL('../migrations/', import.meta.url),
+};

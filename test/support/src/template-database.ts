@@ -5,6 +5,7 @@ import { jobsMigrations } from '@pulsebox/jobs';
 import { gmailMigrations } from '@pulsebox/gmail';
 import { outboxMigrations } from '@pulsebox/outbox';
 import { migrate, postgresMigrations } from '@pulsebox/postgres';
+import { pushMigrations } from '@pulsebox/push';
 import { searchMigrations } from '@pulsebox/search';
 import pg from 'pg';
 import { TEMPLATE_DATABASE } from './test-database.ts';
@@ -23,6 +24,7 @@ export async function createTemplate(serverUrl: string): Promise<void> {
     outboxMigrations,
     appMigrations,
     gmailMigrations,
+    pushMigrations,
     searchMigrations,
   ]);
 }
