@@ -110,7 +110,10 @@ export function openJobs(options: OpenJobsOptions): Jobs {
           ...(client === undefined ? {} : { db: throughClient(client) }),
         }),
       );
-      return rows.map(jobOf);
+      // The statement that takes them returns them in no order.
+      return rows
+        .toSorted((a, b) => b.priority - a.priority || a.createdOn.getTime() - b.createdOn.getTime())
+        .map(jobOf);
     },
     complete: async (job, completeOptions = {}) => complete(boss, job, completeOptions),
     fail: async (job, error, failOptions = {}) => fail(boss, pool, job, { ...failOptions, error }),

@@ -7,7 +7,7 @@ import type { Queue } from './queue.ts';
 export interface ScheduleOptions {
   /** Tells the schedules of one queue apart. Default: the queue has one. */
   readonly key?: string;
-  /** Five fields, `0 3 * * *`, or six with seconds first; or an RFC 5545 rule, `FREQ=DAILY;BYHOUR=3`. */
+  /** Five fields, `0 3 * * *`, or an RFC 5545 rule, `FREQ=DAILY;BYHOUR=3`. At most one job a minute is sent. */
   readonly cron: string;
   /** The time zone that `cron` speaks of. Default UTC. */
   readonly timeZone?: string;
@@ -15,6 +15,7 @@ export interface ScheduleOptions {
   readonly missed?: 'skip' | 'once';
 }
 
+/** A schedule as it is stored. */
 export interface Schedule<Data extends object> {
   readonly key: string;
   readonly cron: string;
@@ -36,7 +37,7 @@ export async function schedule<Data extends object>(
       throw new JobsError(
         'JOBS_SCHEDULE_INVALID',
         `expected a schedule for ${queue.name}, got ${JSON.stringify(cron)} in ${timeZone}: ${reasonOf(cause)}`,
-        { hint: 'five or six fields as cron has them, or a rule that begins with FREQ=', cause },
+        { hint: 'five fields as cron has them, or a rule that begins with FREQ=', cause },
       );
     }
     await pgboss.schedule(queue.name, cron, data, {
