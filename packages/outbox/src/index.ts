@@ -37,6 +37,8 @@ export type { RelayOptions } from './relay.ts';
 export { relay } from './relay.ts';
 export type { SinkErrorKind, SinkErrorOptions } from './sink-error.ts';
 export { SinkError } from './sink-error.ts';
+export type { ResizeOptions, ResizeProgress, ResizeReport } from './resize-group.ts';
+export { MOST_LANES, resizeGroup } from './resize-group.ts';
 export type { RetireOptions } from './retire-group.ts';
 export { retireGroup } from './retire-group.ts';
 export type { SeekOptions, SeekReport, SeekTarget } from './seek-group.ts';

@@ -3,6 +3,7 @@
 import { transaction } from '@pulsebox/postgres';
 import type { Pool } from 'pg';
 import { OutboxError } from './outbox-error.ts';
+import { LOCK_GROUP } from './resize-group.ts';
 import { withAllLanes } from './take-lane.ts';
 
 export interface RetireOptions {
@@ -30,6 +31,7 @@ const DELETE_GROUP = `delete from outbox.consumer_group where name = $1`;
 export async function retireGroup({ pool, group, holder }: RetireOptions): Promise<void> {
   await withAllLanes({ pool, group, holder, timeoutMs: 0 }, async (leases) =>
     transaction(pool, async (client) => {
+      await client.query(LOCK_GROUP, [group]);
       for (const { name, token } of leases) {
         const { rowCount } = await client.query(STILL_HELD, [name, token]);
         if (rowCount === 1) continue;

@@ -5,6 +5,7 @@ import type { Pool, PoolClient } from 'pg';
 import { beginningOfLog } from './cursor.ts';
 import type { Cursor } from './cursor.ts';
 import { OutboxError } from './outbox-error.ts';
+import { LOCK_GROUP } from './resize-group.ts';
 import { rebaseAfterRestore } from './restore.ts';
 import { loadCursor, storeCursor } from './store-cursor.ts';
 import { withAllLanes } from './take-lane.ts';
@@ -61,6 +62,14 @@ const CURSOR_AT = `
          pg_current_xact_id()::text as ceiling`;
 
 /**
+ * Ends a change of lanes that was under way: all of them stand at one place now, which is all that it waits for.
+ * $1 group, $2-$4 the cursor. 0 rows: none was.
+ */
+const START_WISHED_LANES = `
+  select outbox.start_lanes(name, resize_lanes, $2, $3, $4)
+  from outbox.consumer_group where name = $1 and resize_lanes is not null`;
+
+/**
  * Takes the group's lanes from their readers, moves all of them, and gives them back.
  *
  * @throws OUTBOX_GROUP_UNKNOWN, OUTBOX_LANE_BUSY, OUTBOX_POSITION_INVALID, OUTBOX_LEASE_LOST
@@ -70,6 +79,7 @@ export async function seekGroup(options: SeekOptions): Promise<SeekReport> {
   await rebaseAfterRestore(pool);
   return await withAllLanes({ pool, group, holder, timeoutMs }, async (leases) =>
     transaction(pool, async (client) => {
+      await client.query(LOCK_GROUP, [group]);
       await client.query(KEEP_PARTITIONS);
       const cursor = await cursorAt(client, target);
       const from: number[] = [];
@@ -89,6 +99,7 @@ export async function seekGroup(options: SeekOptions): Promise<SeekReport> {
           );
         }
       }
+      await client.query(START_WISHED_LANES, [group, cursor.position, cursor.snapshot, cursor.ceiling]);
       return { group, from, position: cursor.position };
     }),
   );

@@ -4,6 +4,7 @@ import { setTimeout as delay } from 'node:timers/promises';
 import { acquireLease, holdLease, requestHandover } from '@pulsebox/postgres';
 import type { HeldLease } from '@pulsebox/postgres';
 import type { Pool } from 'pg';
+import { announceLanes } from './lane-notice.ts';
 import { OutboxError } from './outbox-error.ts';
 import { laneLeaseName } from './store-cursor.ts';
 import type { LaneOfGroup } from './store-cursor.ts';
@@ -46,6 +47,7 @@ export async function takeLane({ pool, lane, holder, timeoutMs }: TakeLaneOption
     // Asked again and again: the one who held it may have been followed by another.
     if (performance.now() >= nextAskMs) {
       await requestHandover(pool, { name: request.name, wantedBy: holder });
+      await announceLanes(pool, lane.group);
       nextAskMs = performance.now() + ASK_EVERY_MS;
     }
     await delay(TRY_EVERY_MS);
@@ -64,24 +66,45 @@ export async function withAllLanes<T>(
   options: Omit<TakeLaneOptions, 'lane'> & { readonly group: string },
   work: (leases: readonly HeldLease[]) => Promise<T>,
 ): Promise<T> {
-  const { rows } = await options.pool.query<{ lanes: number }>(LANES, [options.group]);
-  const lanes = rows[0]?.lanes;
-  if (lanes === undefined) {
-    throw new OutboxError(
-      'OUTBOX_GROUP_UNKNOWN',
-      `there is no consumer group ${JSON.stringify(options.group)}`,
-      {
-        hint: '`pulsebox groups` lists those there are; a worker registers its groups when it starts',
-      },
-    );
-  }
-  const leases: HeldLease[] = [];
+  const { pool, group } = options;
+  const lanes = await lanesOf(pool, group);
+  const taken: HeldLease[] = [];
+  const take = async (lane: number): Promise<void> => {
+    const lease = await takeLane({ ...options, lane: { group, lane } });
+    taken[lane] = lease;
+  };
   try {
-    for (let lane = 0; lane < lanes; lane += 1)
-      leases.push(await takeLane({ ...options, lane: { group: options.group, lane } }));
-    return await work(leases);
+    // The first decides between two who want all of them; the others come at once, each when its reader hands it over.
+    await take(0);
+    await every(Array.from({ length: lanes - 1 }, (_, n) => take(n + 1)));
+    if ((await lanesOf(pool, group)) !== lanes) {
+      throw new OutboxError('OUTBOX_LEASE_LOST', `the lanes of group ${group} have just changed`, {
+        hint: 'nothing was changed by this; try again',
+      });
+    }
+    return await work(taken);
   } finally {
-    // Lost or not, each ends by itself.
-    await Promise.all(leases.map((lease) => lease.release().catch(() => undefined)));
+    // Lost or not, each ends by itself; so does the wait of those who are not told.
+    await every(taken.map((lease) => lease.release())).catch(() => undefined);
+    await announceLanes(pool, group).catch(() => undefined);
   }
+}
+
+async function lanesOf(pool: Pool, group: string): Promise<number> {
+  const { rows } = await pool.query<{ lanes: number }>(LANES, [group]);
+  const lanes = rows[0]?.lanes;
+  if (lanes === undefined) throw groupUnknown(group);
+  return lanes;
+}
+
+export function groupUnknown(group: string): OutboxError {
+  return new OutboxError('OUTBOX_GROUP_UNKNOWN', `there is no consumer group ${JSON.stringify(group)}`, {
+    hint: '`pulsebox groups` lists those there are; a worker registers its groups when it starts',
+  });
+}
+
+/** Waits for all of them, also when one fails: nothing is under way any more when it throws. */
+async function every(promises: readonly Promise<void>[]): Promise<void> {
+  const failed = (await Promise.allSettled(promises)).find(({ status }) => status === 'rejected');
+  if (failed?.status === 'rejected') throw failed.reason;
 }

@@ -1,0 +1,31 @@
+import { createTestDatabase } from '@pulsebox/test-support';
+import type { TestDatabase } from '@pulsebox/test-support';
+import fc from 'fast-check';
+import { afterAll, beforeAll, expect, inject, test } from 'vitest';
+import { laneSteps, playLanes } from './lanes-model.ts';
+
+let database: TestDatabase;
+
+beforeAll(async () => {
+  database = await createTestDatabase(inject('serverUrl'));
+});
+afterAll(async () => {
+  await database.drop();
+});
+
+test('lanes that change while writers write and readers die lose nothing, and keep the order of every key', async () => {
+  let resizes = 0;
+  let deliveredAtBarriers = 0;
+  await fc.assert(
+    fc.asyncProperty(laneSteps, async (steps) => {
+      const outcome = await playLanes(database.pool, steps);
+      resizes += outcome.resizes;
+      deliveredAtBarriers += outcome.deliveredAtBarriers;
+      expect(outcome.faults).toEqual([]);
+    }),
+    { numRuns: 300, interruptAfterTimeLimit: 12_000, markInterruptAsFailure: false, endOnFailure: false },
+  );
+  // Else it has tried nothing.
+  expect(resizes).toBeGreaterThan(10);
+  expect(deliveredAtBarriers).toBeGreaterThan(10);
+}, 40_000);
