@@ -145,7 +145,7 @@ describe('groups', () => {
 
     const table = await run(['groups']);
     expect(table.stdout).toMatch(
-      /^GROUP +LANE +POSITION +LAG +OLDEST +DELIVERED +HOLDER +LEASE +STORED\nsearch +0 +\d+ +1 /,
+      /^GROUP +LANE +POSITION +LAG +OLDEST +PARKED +DEAD +DELIVERED +HOLDER +LEASE +STORED\nsearch +0 +\d+ +1 /,
     );
     // Neither colours nor lines where no terminal is.
     for (const sign of ['\u001B', '│', '─']) expect(table.stdout).not.toContain(sign);
@@ -171,7 +171,7 @@ describe('status', () => {
     const { rows } = await database.pool.query(
       `select count(*)::int as events, max(seq)::int as "lastPosition" from outbox.event`,
     );
-    expect(status['log']).toMatchObject({ ...rows[0], eventsExact: true, oldestPosition: 1, partitions: 3 });
+    expect(status['log']).toMatchObject({ ...rows[0], eventsExact: true, oldestPosition: 1, partitions: 4 });
     expect(status['groups']).toHaveLength(1);
     expect(status['workers']).toEqual([]);
 

@@ -2,6 +2,7 @@ import { emitAll, registerGroup } from '@pulsebox/outbox';
 import { createTestDatabase } from '@pulsebox/test-support';
 import type { TestDatabase } from '@pulsebox/test-support';
 import { afterAll, beforeAll, expect, inject, test } from 'vitest';
+import { park } from '../../outbox/test/parked-rows.ts';
 import { pulsebox } from './pulsebox.ts';
 import type { Ran } from './pulsebox.ts';
 
@@ -59,8 +60,16 @@ test('retire asks a person, and without one wants to be told --yes', async () =>
   const refused = await run('retire', 'mirror');
   expect(refused.code).toBe(2);
   expect(refused.stderr).toContain('add --yes; 3 events would not be delivered to it');
+  await park(
+    database.pool,
+    { group: 'mirror', position: 1 },
+    { group: 'mirror', position: 2, state: 'parked', dueIn: 60 },
+  );
   const ran = await run('retire', 'mirror', '--yes');
-  expect(ran).toMatchObject({ code: 0, stdout: 'retired mirror; 3 events will not be delivered to it\n' });
+  expect(ran).toMatchObject({
+    code: 0,
+    stdout: 'retired mirror; 3 events and 2 parked ones will not be delivered to it\n',
+  });
   expect(await lag()).toBeUndefined();
   expect((await run('retire', 'mirror', '--yes')).code).toBe(2);
 });

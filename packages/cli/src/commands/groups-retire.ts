@@ -12,7 +12,7 @@ import { announceDatabase } from '../session.ts';
 import type { Run, Session } from '../session.ts';
 
 const HELP = `
-A retired group is forgotten: what it had not delivered it never will, and it holds no part
+A retired group is forgotten: what it had not delivered it never will, dead letters included, and it holds no part
 of the log any more, so that old partitions can be dropped. Stop its workers first, and take
 the group out of their code: a worker that starts with it registers it anew.
 
@@ -38,10 +38,13 @@ async function retire(session: Session, group: string, sure: boolean): Promise<E
   return await withPool(database, async (pool) => {
     const lanes = (await groupStatus(pool)).filter((status) => status.group === group);
     const undelivered = lanes.reduce((sum, { lag }) => sum + lag, 0);
+    const parked = lanes.reduce((sum, lane) => sum + lane.parked + lane.dead, 0);
+    const events =
+      plural(undelivered, 'event') + (parked === 0 ? '' : ` and ${plural(parked, 'parked one')}`);
     const question = {
       what: `retiring ${group}`,
       word: group,
-      withYes: `${plural(undelivered, 'event')} would not be delivered to it`,
+      withYes: `${events} would not be delivered to it`,
     };
     if (!sure && lanes.length > 0 && !(await confirmed(question))) {
       session.terminal.remark('nothing was changed');
@@ -49,8 +52,8 @@ async function retire(session: Session, group: string, sure: boolean): Promise<E
     }
     await retireGroup({ pool, group, holder: operator() });
     session.terminal.result(
-      { group, undelivered },
-      () => `retired ${group}; ${plural(undelivered, 'event')} will not be delivered to it`,
+      { group, undelivered, parked },
+      () => `retired ${group}; ${events} will not be delivered to it`,
     );
     return exitCodes.ok;
   });

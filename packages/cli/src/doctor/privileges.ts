@@ -14,6 +14,8 @@ const MISSING_PRIVILEGES = `
     ('pulsebox', 'lease', '{select,insert,update}', false),
     ('outbox', 'event', '{select}', false),
     ('outbox', 'cursor', '{select,insert,delete}', false),
+    ('outbox', 'parked', '{select,insert,update,delete}', false),
+    ('outbox', 'attempt', '{select,insert,update,delete}', false),
     ('outbox', 'consumer_group', '{select,insert}', false),
     ('outbox', 'setting', '{select}', false),
     ('outbox', 'event_seq', '{select}', false),
