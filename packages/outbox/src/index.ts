@@ -45,6 +45,8 @@ export type { SeekOptions, SeekReport, SeekTarget } from './seek-group.ts';
 export { seekGroup } from './seek-group.ts';
 export type { LaneOfGroup } from './store-cursor.ts';
 export { laneLeaseName } from './store-cursor.ts';
+export type { TakeLaneOptions } from './take-lane.ts';
+export { takeLane, withAllLanes } from './take-lane.ts';
 export type { Waker, WakerOptions } from './waker.ts';
 export { createWaker } from './waker.ts';
 

@@ -1,17 +1,16 @@
 // Builds an index anew beside the live one and swaps the two, while the application goes on writing.
 //
 // 1. Note where the log ends. 2. Fill the new index from the view, page by page. 3. Read the log from the noted end
-// and bring every row it names up to date in the new index, until it is near the end. 4. Take the lane of the group that
-// writes to the live index, catch up with it, swap, give the lane back.
+// and bring every row it names up to date in the new index, until it is near the end. 4. Take the lanes of the group that
+// writes to the live index, catch up with it, swap, give the lanes back.
 //
 // Nothing is lost: what was committed before (1) is in the view at (2); what was committed after it is in the log
-// behind the noted end and gets its turn in (3) or (4). While the lane is held nobody writes to the live index, and
+// behind the noted end and gets its turn in (3) or (4). While its lanes are held nobody writes to the live index, and
 // what the new one has by then is everything that the group has delivered; from there the group goes on as before.
 
-import { setTimeout as delay } from 'node:timers/promises';
-import { endOfLog, laneLeaseName, readBatch } from '@pulsebox/outbox';
-import type { Cursor, ReadBatch } from '@pulsebox/outbox';
-import { acquireLease, holdLease, requestHandover } from '@pulsebox/postgres';
+import { endOfLog, OutboxError, readBatch, takeLane, withAllLanes } from '@pulsebox/outbox';
+import type { Cursor, OutboxErrorCode, ReadBatch } from '@pulsebox/outbox';
+import { acquireLease, holdLease } from '@pulsebox/postgres';
 import type { HeldLease } from '@pulsebox/postgres';
 import type { Pool } from 'pg';
 import { isStorable } from './document-id.ts';
@@ -70,9 +69,6 @@ export interface ReindexReport {
 }
 
 const LEASE_TTL_MS = 15_000;
-const TRY_LANE_EVERY_MS = 50;
-/** Asking writes to the lease's row. */
-const ASK_FOR_LANE_EVERY_MS = 1_000;
 
 /**
  * Rebuilds the index of one projection. A failure before the swap leaves the live index as it was.
@@ -152,25 +148,29 @@ async function rebuildAndSwap(
     // A batch that is not full is near enough: the application goes on writing, an empty one may never come.
     const nearEnd = await catchUp(rebuild, noted, context, ({ events }) => events.length < batchSize);
     report('waiting for the lane');
-    const lane = await takeLane(options, signal);
-    const heldSinceMs = performance.now();
-    try {
-      const inLane = { ...context, signal: AbortSignal.any([signal, lane.signal]) };
-      // The group delivers nothing while the lane is ours: what it has delivered was visible before this, and is
-      // taken along once a batch that is read after this reaches as far.
-      const { position } = await endOfLog(pool);
-      await catchUp(
-        rebuild,
-        nearEnd,
-        inLane,
-        ({ next }) => next.frozen === null && next.position >= position,
-      );
-      report('swapping');
-      await rebuild.swap({ ...inLane, fence: lane });
-    } finally {
-      await lane.release();
-      laneHeldMs = performance.now() - heldSinceMs;
-    }
+    await withLanes(options, signal, async (leases, fence) => {
+      const heldSinceMs = performance.now();
+      const inLanes = {
+        ...context,
+        signal: AbortSignal.any([signal, ...leases.map((lease) => lease.signal)]),
+      };
+      inLanes.signal.throwIfAborted();
+      try {
+        // The group delivers nothing while its lanes are ours: what it has delivered was visible before this, and is
+        // taken along once a batch that is read after this reaches as far.
+        const { position } = await endOfLog(pool);
+        await catchUp(
+          rebuild,
+          nearEnd,
+          inLanes,
+          ({ next }) => next.frozen === null && next.position >= position,
+        );
+        report('swapping');
+        await rebuild.swap({ ...inLanes, fence });
+      } finally {
+        laneHeldMs = performance.now() - heldSinceMs;
+      }
+    });
   } catch (error) {
     // What is left of it is searched by nobody, and removed by the next rebuild if not now.
     await rebuild
@@ -221,32 +221,55 @@ async function takeOwnLease({ pool, projection, holder }: ReindexOptions): Promi
   );
 }
 
-async function takeLane(options: ReindexOptions, signal: AbortSignal): Promise<HeldLease> {
-  const { pool, holder, handoverTimeoutMs = 120_000 } = options;
-  const name = laneLeaseName({ group: options.group ?? 'search', lane: 0 });
-  const deadlineMs = performance.now() + handoverTimeoutMs;
-  let nextAskMs = 0;
-  for (;;) {
+/**
+ * Runs `work` while nobody reads the group: while all its lanes are held, of which the first is the fence.
+ *
+ * @throws SEARCH_REINDEX_LANE_BUSY, or the signal's reason
+ */
+async function withLanes(
+  options: ReindexOptions,
+  signal: AbortSignal,
+  work: (leases: readonly HeldLease[], fence: HeldLease) => Promise<void>,
+): Promise<void> {
+  const { pool, holder, group = 'search', handoverTimeoutMs: timeoutMs = 120_000 } = options;
+  const aborted = Promise.withResolvers<never>();
+  const onAbort = (): void => aborted.reject(signal.reason);
+  async function begin(leases: readonly HeldLease[]): Promise<void> {
     signal.throwIfAborted();
-    const requestedAtMs = performance.now();
-    const attempt = await acquireLease(pool, { name, holder, ttlMs: LEASE_TTL_MS });
-    if (attempt.acquired) {
-      return holdLease(pool, { name, holder, ttlMs: LEASE_TTL_MS, token: attempt.token, requestedAtMs });
-    }
-    if (performance.now() > deadlineMs) {
-      throw new SearchError(
-        'SEARCH_REINDEX_LANE_BUSY',
-        `${attempt.heldBy} did not hand its lane over in time`,
-        {
-          hint: 'the live index is as it was; try again when the worker is not in the middle of a long batch',
-        },
-      );
-    }
-    // Asked again and again: the one who held it may have been followed by another.
-    if (performance.now() >= nextAskMs) {
-      await requestHandover(pool, { name, wantedBy: holder });
-      nextAskMs = performance.now() + ASK_FOR_LANE_EVERY_MS;
-    }
-    await delay(TRY_LANE_EVERY_MS, undefined, { signal }).catch(() => signal.throwIfAborted());
+    // From here on the signal is the work's own business: it ends before the lanes are given back.
+    signal.removeEventListener('abort', onAbort);
+    const [fence] = leases;
+    if (fence === undefined) throw new Error(`group ${group} has no lanes`);
+    await work(leases, fence);
   }
+  async function beginUnread(): Promise<void> {
+    // No worker has ever read the group: its first lane keeps one that starts just now from the live index.
+    const fence = await takeLane({ pool, holder, lane: { group, lane: 0 }, timeoutMs });
+    try {
+      await begin([fence]);
+    } finally {
+      await fence.release();
+    }
+  }
+  signal.addEventListener('abort', onAbort);
+  try {
+    const working = withAllLanes({ pool, holder, group, timeoutMs }, begin).catch(async (error: unknown) => {
+      if (!isOutboxError(error, 'OUTBOX_GROUP_UNKNOWN')) throw error;
+      await beginUnread();
+    });
+    // Aborted while it waits for lanes, it is not waited for: those it still gets are given back at once.
+    await Promise.race([working, aborted.promise]);
+  } catch (error) {
+    if (!isOutboxError(error, 'OUTBOX_LANE_BUSY')) throw error;
+    throw new SearchError('SEARCH_REINDEX_LANE_BUSY', `${error.message}, and did not hand it over in time`, {
+      hint: 'the live index is as it was; try again when the worker is not in the middle of a long batch',
+      cause: error,
+    });
+  } finally {
+    signal.removeEventListener('abort', onAbort);
+  }
+}
+
+function isOutboxError(error: unknown, code: OutboxErrorCode): error is OutboxError {
+  return error instanceof OutboxError && error.code === code;
 }

@@ -104,6 +104,51 @@ test('every run of letters and digits of a text in ASCII is a word that is found
   );
 });
 
+test('finds what is called so before what begins so, and that before what has the words somewhere', async () => {
+  const search = searchOver('names', ['name', 'text']);
+  const rows = [
+    { name: 'East New York', text: '' },
+    { name: 'New York City', text: 'a long text '.repeat(50) },
+    { name: 'New  YORK', text: 'another long text '.repeat(50) },
+    { name: 'New Yorkshire', text: '' },
+    { name: 'Elsewhere', text: 'new york new york new york' },
+  ];
+  const ids = await writeItems(database.pool, rows);
+  await lane.deliver(search.handler, upserted(ids));
+  const found = async (query: string): Promise<unknown[]> =>
+    (await search.search('items', { query })).hits.map((hit) => hit.document['name']);
+  expect((await found('new york')).slice(0, 2)).toEqual(['New  YORK', 'New York City']);
+  expect((await found('"new york" -somewhere')).slice(0, 2)).toEqual(['New  YORK', 'New York City']);
+  expect((await found('new yor')).at(0)).toMatch(/^New/);
+  expect(await found('')).toHaveLength(5);
+});
+
+test('takes an organisation of any length', async () => {
+  // Too long for an index, and the same at the beginning.
+  await database.pool.query(`
+    create view public.long_organisations as
+      select item_id as id, archived_at is not null as deleted, jsonb_build_object('name', name) as document,
+             (select string_agg(md5(n::text), '') from generate_series(1, 400) n) || org_id as organisation
+      from app.items where org_id in ('one', 'two')`);
+  const [items] = shippedProjections({ itemsIndex: 'organisations' });
+  if (items === undefined) throw new Error('no projection');
+  const search = createSearch({
+    pool: database.pool,
+    projections: [{ ...items, view: 'public.long_organisations' }],
+  });
+  const ids = await writeItems(database.pool, [
+    { name: 'first', organisation: 'one' },
+    { name: 'second', organisation: 'two' },
+  ]);
+  await lane.deliver(search.handler, upserted(ids));
+  const { hits } = await search.search('items', { query: '' });
+  expect(hits).toHaveLength(2);
+  for (const { organisation, document } of hits) {
+    const alone = await search.search('items', { query: '', organisation: organisation ?? '' });
+    expect(alone.hits.map((hit) => hit.document)).toEqual([document]);
+  }
+});
+
 test('survives the index being removed by hand', async () => {
   const search = searchOver('removed', ['name']);
   const ids = await writeItems(database.pool, [{ name: 'one' }]);

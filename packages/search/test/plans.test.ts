@@ -37,7 +37,20 @@ async function planOf(sql: string, parameters: readonly unknown[]): Promise<stri
 }
 
 function searchParameters(terms: readonly string[], organisation: string | null): unknown[] {
-  return ['items', terms, terms.map(() => false), true, organisation, null, null, false, 20, 0];
+  return [
+    'items',
+    terms,
+    terms.map(() => false),
+    true,
+    organisation,
+    null,
+    null,
+    false,
+    20,
+    0,
+    ['name'],
+    terms.join(' '),
+  ];
 }
 
 test('a search for a rare word meets only the documents that have it', async () => {
