@@ -23,6 +23,7 @@ const RULES: Readonly<Record<string, Rule>> = {
   'packages/app-schema': { values: [], types: ['postgres'] },
   'packages/search': CAPABILITY,
   'packages/gmail': CAPABILITY,
+  'packages/pubsub': CAPABILITY,
   'packages/push': CAPABILITY,
   'packages/worker-base': { values: [...PLATFORM, 'search'], types: [] },
 };

@@ -6,6 +6,7 @@ import { gmailMigrations } from '@pulsebox/gmail';
 import { outboxMigrations } from '@pulsebox/outbox';
 import { postgresMigrations } from '@pulsebox/postgres';
 import type { MigrationSet } from '@pulsebox/postgres';
+import { pubsubMigrations } from '@pulsebox/pubsub';
 import { pushMigrations } from '@pulsebox/push';
 import { searchMigrations } from '@pulsebox/search';
 
@@ -17,5 +18,6 @@ export const allMigrations: readonly MigrationSet[] = [
   appMigrations,
   gmailMigrations,
   pushMigrations,
+  pubsubMigrations,
   searchMigrations,
 ];

@@ -5,6 +5,7 @@ import { jobsMigrations } from '@pulsebox/jobs';
 import { gmailMigrations } from '@pulsebox/gmail';
 import { outboxMigrations } from '@pulsebox/outbox';
 import { migrate, postgresMigrations } from '@pulsebox/postgres';
+import { pubsubMigrations } from '@pulsebox/pubsub';
 import { pushMigrations } from '@pulsebox/push';
 import { searchMigrations } from '@pulsebox/search';
 import pg from 'pg';
@@ -25,6 +26,7 @@ export async function createTemplate(serverUrl: string): Promise<void> {
     appMigrations,
     gmailMigrations,
     pushMigrations,
+    pubsubMigrations,
     searchMigrations,
   ]);
 }

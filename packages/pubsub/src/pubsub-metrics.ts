@@ -1,0 +1,55 @@
+// Prometheus families of Pub/Sub. Names, labels and meanings stand in docs/metrics.md, tied to this file by a test.
+
+import { Counter, Gauge, Histogram } from 'prom-client';
+import type { Registry } from 'prom-client';
+
+export interface PullMetrics {
+  readonly messages: Counter<'outcome'>;
+  readonly changed: Counter;
+  readonly batchSize: Histogram;
+  readonly deadLetters: Gauge;
+  readonly streamUp: Gauge;
+  readonly streamsLost: Counter;
+}
+
+export const messageOutcomes = ['known_address', 'unknown_address', 'folded', 'unparseable'] as const;
+
+export function pullMetrics(registry: Registry): PullMetrics {
+  const registers = [registry];
+  const messages = new Counter({
+    name: 'pubsub_messages_total',
+    help: 'Messages that were pulled and dealt with: known_address, unknown_address, folded or unparseable.',
+    labelNames: ['outcome'],
+    registers,
+  });
+  for (const outcome of messageOutcomes) messages.inc({ outcome }, 0);
+  return {
+    messages,
+    changed: new Counter({
+      name: 'pubsub_mailboxes_changed_total',
+      help: 'Mailbox connections that notifications brought news of: events emitted.',
+      registers,
+    }),
+    batchSize: new Histogram({
+      name: 'pubsub_pulled_batch_messages',
+      help: 'How many messages were handled as one.',
+      buckets: [1, 2, 5, 10, 20, 50, 100, 200, 500],
+      registers,
+    }),
+    deadLetters: new Gauge({
+      name: 'pubsub_dead_letters',
+      help: 'Messages kept because they could not be understood.',
+      registers,
+    }),
+    streamUp: new Gauge({
+      name: 'pubsub_stream_up',
+      help: '1 while a streaming pull stands and the server answers, else 0.',
+      registers,
+    }),
+    streamsLost: new Counter({
+      name: 'pubsub_streams_lost_total',
+      help: 'Streaming pulls that the server has ended or refused. It ends some as a routine.',
+      registers,
+    }),
+  };
+}
