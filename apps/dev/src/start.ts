@@ -7,6 +7,7 @@ import { gmailMigrations } from '@pulsebox/gmail';
 import { outboxMigrations } from '@pulsebox/outbox';
 import { connectionConfig, migrate, postgresMigrations } from '@pulsebox/postgres';
 import type { EmbeddedServer } from '@pulsebox/postgres';
+import { pubsubMigrations } from '@pulsebox/pubsub';
 import { pushMigrations } from '@pulsebox/push';
 import { searchMigrations } from '@pulsebox/search';
 import { startDatabase } from './database.ts';
@@ -101,6 +102,7 @@ async function prepare(databaseUrl: string): Promise<void> {
     pushMigrations,
     searchMigrations,
   ]);
+    pubsubMigrations,
   if (applied.length > 0) say(`applied ${applied.length} migrations`);
 }
 

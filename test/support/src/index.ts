@@ -33,3 +33,8 @@ export type { TemporaryServer } from './temporary-server.ts';
 export { startTemporaryServer } from './temporary-server.ts';
 export type { Program, ProgramOptions } from './program.ts';
 export { runProgram } from './program.ts';
+export type { PubSubEmulator } from './pubsub-emulator.ts';
+export { findPubSubEmulator, startPubSubEmulator } from './pubsub-emulator.ts';
+export type { PublishFault, PubSubStandIn, PubSubStandInOptions } from './pubsub-stand-in.ts';
+export { startPubSubStandIn } from './pubsub-stand-in.ts';
+export type { Delivery, StandInSubscription, StoredMessage } from './pubsub-state.ts';
