@@ -1,13 +1,19 @@
 import type { MigrationSet } from '@pulsebox/postgres';
 
+export type { ConnectedMailbox, ConnectMailboxOptions } from './connect-mailbox.ts';
+export { connectMailbox } from './connect-mailbox.ts';
 export type { MailConnectionState, MatchedConnection } from './connections.ts';
 export { matchConnections } from './connections.ts';
 export type { GmailErrorCode, GmailErrorOptions } from './gmail-error.ts';
 export { GmailError, gmailErrorCodes } from './gmail-error.ts';
 export type { EncryptionKey, Keyring } from './keyring.ts';
 export { parseKeyring } from './keyring.ts';
+export type { Mail, MailOptions, MailSyncOptions } from './mail.ts';
+export { createMail } from './mail.ts';
 export type { MailNotification, RecordedNotifications } from './notifications.ts';
 export { recordNotifications } from './notifications.ts';
+export type { Consent, OAuthClient, Tokens } from './oauth.ts';
+export { consentPage, exchangeCode, READ_SCOPE } from './oauth.ts';
 export type { RotateKeysOptions, RotateKeysReport } from './rotate-keys.ts';
 export { rotateKeys } from './rotate-keys.ts';
 export type { TokenColumn, TokenPlace, TokenVault } from './token-vault.ts';

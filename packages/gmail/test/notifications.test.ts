@@ -44,7 +44,7 @@ test('folds a burst in any order into one event of the newest id for each connec
   expect({ changed, unmatched }).toEqual({ changed: 2, unmatched: ['nobody@example.com'] });
   const events = await emitted(db.pool);
   expect(events.map(({ topic }) => topic)).toEqual(['mail.changed', 'mail.changed']);
-  expect(events.map(({ payload }) => payload['connection_id']).toSorted()).toEqual([ada, shared].toSorted());
+  expect(new Set(events.map(({ payload }) => payload['connection_id']))).toEqual(new Set([ada, shared]));
   expect(events.map(({ payload }) => payload['history_id'])).toEqual(Array(2).fill('18446744073709551615'));
   expect(events.map(({ key, payload }) => key === `mailbox:${String(payload['connection_id'])}`)).toEqual([
     true,

@@ -5,6 +5,15 @@ export { browserKeys } from './browser-keys.ts';
 export type { ServerCertificate } from './certificate.ts';
 export { createCertificate } from './certificate.ts';
 export { freePort } from './free-port.ts';
+export type { GivenMail, GmailNotification, GmailStandInMailbox } from './gmail-mailbox.ts';
+export type {
+  GmailFault,
+  GmailFaultInjection,
+  GmailStandIn,
+  GmailStandInOptions,
+  RecordedGmailRequest,
+} from './gmail-stand-in.ts';
+export { startGmailStandIn } from './gmail-stand-in.ts';
 export type { StandInDocument, StandInFault, StandInIndex, StandInSettings } from './meilisearch-index.ts';
 export type {
   FaultInjection,
