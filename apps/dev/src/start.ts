@@ -100,9 +100,9 @@ async function prepare(databaseUrl: string): Promise<void> {
     appMigrations,
     gmailMigrations,
     pushMigrations,
+    pubsubMigrations,
     searchMigrations,
   ]);
-    pubsubMigrations,
   if (applied.length > 0) say(`applied ${applied.length} migrations`);
 }
 
