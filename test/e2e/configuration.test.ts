@@ -4,6 +4,7 @@ import { readFile } from 'node:fs/promises';
 import { wholeEnvironment } from '@pulsebox/loop';
 import type { EnvironmentSchema } from '@pulsebox/loop';
 import { expect, test } from 'vitest';
+import { pushWorkerCommand } from '../../apps/push-worker/src/command.ts';
 import { workerCommand } from '../../apps/worker/src/command.ts';
 import { cliVariables } from '../../packages/cli/src/cli-variables.ts';
 
@@ -14,7 +15,11 @@ test('docs/configuration.md lists every variable that is read, with its default,
       ([, name = '', value]) => [name, value],
     ),
   );
-  const read: EnvironmentSchema = { ...cliVariables, ...wholeEnvironment(workerCommand) };
+  const read: EnvironmentSchema = {
+    ...cliVariables,
+    ...wholeEnvironment(workerCommand),
+    ...wholeEnvironment(pushWorkerCommand),
+  };
   expect([...documented.keys()].toSorted()).toEqual(Object.keys(read).toSorted());
   for (const [name, variable] of Object.entries(read)) {
     expect(documented.get(name), name).toBe(variable.secret ? undefined : variable.defaultText);

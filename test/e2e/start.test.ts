@@ -19,11 +19,13 @@ interface RunFile {
 
 let state: string;
 let port: number;
+let pushPort: number;
 
 beforeEach(async () => {
   state = await mkdtemp(join(tmpdir(), 'pulsebox-start-'));
   await chmod(state, 0o755);
   port = await freePort();
+  pushPort = await freePort();
 });
 
 afterEach(async () => {
@@ -45,9 +47,13 @@ function start(
   args: { readonly waitFor?: string; readonly env?: Readonly<Record<string, string>> } = {},
 ): Promise<Program> {
   const program = runProgram(ENTRY, {
-    env: { PULSEBOX_STATE: state, WORKER_HEALTH_PORT: String(port), ...args.env },
+    env: { PULSEBOX_STATE: state, ...ports(), ...args.env },
   });
   return program.says(args.waitFor ?? 'Ctrl-C stops it').then(() => program);
+}
+
+function ports(): Record<string, string> {
+  return { WORKER_HEALTH_PORT: String(port), PUSH_WORKER_HEALTH_PORT: String(pushPort) };
 }
 
 async function readRunFile(): Promise<RunFile> {
@@ -59,6 +65,10 @@ test('brings a database, a healthy worker and hints, finds its data again, and s
   expect(first.output()).toContain('made a new database');
   expect(first.output()).toContain(`http://127.0.0.1:${port}/health`);
   expect((await fetch(`http://127.0.0.1:${port}/health`)).status).toBe(200);
+  // Push is on, with keys that were made for it and are kept.
+  const push = await fetch(`http://127.0.0.1:${pushPort}/metrics`);
+  expect(await push.text()).toContain('worker_loop_up{worker="push-worker",loop="push"} 1');
+  const keys = await readFile(join(state, 'vapid.json'), 'utf8');
   const run = await readRunFile();
   const demo = runProgram('apps/dev/src/demo.ts', {
     args: ['--rows', '500'],
@@ -74,6 +84,7 @@ test('brings a database, a healthy worker and hints, finds its data again, and s
 
   const second = await start();
   expect(second.output()).toContain('found the database');
+  expect(await readFile(join(state, 'vapid.json'), 'utf8')).toBe(keys);
   second.kill('SIGTERM');
   expect(await second.exited).toMatchObject({ code: 0 });
 });
@@ -96,9 +107,7 @@ test('clears away what a killed start left running', async () => {
 
 test('lets one of several that are started at once through, after one that was killed, too', async () => {
   await writeFile(join(state, 'start.lock'), '999999999\n');
-  const programs = [1, 2, 3].map(() =>
-    runProgram(ENTRY, { env: { PULSEBOX_STATE: state, WORKER_HEALTH_PORT: String(port) } }),
-  );
+  const programs = [1, 2, 3].map(() => runProgram(ENTRY, { env: { PULSEBOX_STATE: state, ...ports() } }));
   const ends = programs.map(async (program) => {
     await program.exited;
     return program;

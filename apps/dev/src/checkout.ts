@@ -16,6 +16,7 @@ export const checkout: {
   readonly database: string;
   readonly databasePassword: string;
   readonly databaseLog: string;
+  readonly vapidKeys: string;
   readonly runFile: string;
   readonly startLock: string;
 } = {
@@ -24,6 +25,7 @@ export const checkout: {
   database: join(state, 'postgres'),
   databasePassword: join(state, 'postgres-password'),
   databaseLog: join(state, 'postgres.log'),
+  vapidKeys: join(state, 'vapid.json'),
   runFile: join(state, 'run.json'),
   startLock: join(state, 'start.lock'),
 };

@@ -21,6 +21,7 @@ import { suite } from './suite.ts';
 import type { WorkerApp } from './suite.ts';
 import { superviseWorker } from './supervise.ts';
 import type { SupervisedWorker } from './supervise.ts';
+import { vapidEnvironment } from './vapid.ts';
 import { whatNext } from './what-next.ts';
 
 /** A fault that is said in one sentence, without a stack. */
@@ -54,6 +55,7 @@ async function main(): Promise<number> {
 
     const environment = {
       ...process.env,
+      ...(await vapidEnvironment(process.env)),
       DATABASE_URL: databaseUrl,
       // Beside the embedded database it could only be that of another one.
       ...(database === undefined ? {} : { DATABASE_DIRECT_URL: undefined }),

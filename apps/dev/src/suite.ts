@@ -12,6 +12,12 @@ export interface WorkerApp {
 
 export const suite: readonly WorkerApp[] = [
   { name: 'worker', entry: entryOf('worker'), portVariable: 'WORKER_HEALTH_PORT', defaultPort: 9090 },
+  {
+    name: 'push-worker',
+    entry: entryOf('push-worker'),
+    portVariable: 'PUSH_WORKER_HEALTH_PORT',
+    defaultPort: 9091,
+  },
 ];
 
 function entryOf(app: string): string {

@@ -1,6 +1,7 @@
 // What `npm start` prints when everything is up.
 
 import { styleText } from 'node:util';
+import { checkout } from './checkout.ts';
 import type { RunFile } from './run-file.ts';
 
 export function whatNext(run: RunFile): string {
@@ -14,6 +15,9 @@ ${health.join('\n')}
   Emit an event, and see that its position is reached:
     npx pulsebox emit note.taken '{"text":"hello"}' --key note:1
     npx pulsebox groups
+
+  Push: ${dim('the public key, for pages to subscribe with, is in')} ${checkout.vapidKeys}
+    npx pulsebox push subscriptions
 
   135,000 cities, row and event in one transaction each, in another terminal:
     npm run demo

@@ -1,7 +1,7 @@
 import type { MigrationFolder } from '@pulsebox/postgres';
 
 export type { EndpointPolicy } from './endpoint.ts';
-export { parseEndpoint } from './endpoint.ts';
+export { parseEndpoint, parseOrigin } from './endpoint.ts';
 export type { MessageOptions, Notification, PushMessage, Urgency } from './message.ts';
 export {
   createMessage,

@@ -39,6 +39,8 @@ export interface OpenedLog {
   consume(group: ConsumerGroup): Loop;
   /** The loop that makes partitions, drops them, and keeps the gauges right; one per worker. */
   readonly housekeeping: Loop;
+  /** A loop of one's own, which turns only once the database has what it needs. */
+  whenMigrated(loop: Loop): Loop;
   close(): Promise<void>;
 }
 
@@ -91,6 +93,7 @@ export function openLog({ context, applicationName, migrations }: OpenLogOptions
         pinnedBy: ['search/reindex/'],
       }),
     ),
+    whenMigrated,
     async close(): Promise<void> {
       await waker.close();
       await pool.end();

@@ -1,0 +1,101 @@
+// What `push-worker` is: the consumer group that turns events into notifications, and the queues beside it.
+
+import { readFileSync } from 'node:fs';
+import { appMigrations } from '@pulsebox/app-schema';
+import { jobsMigrations, openJobs } from '@pulsebox/jobs';
+import type { Jobs } from '@pulsebox/jobs';
+import type { Loop, TickResult, WorkerCommand } from '@pulsebox/loop';
+import { outboxMigrations } from '@pulsebox/outbox';
+import { postgresMigrations } from '@pulsebox/postgres';
+import { createPush, pushMigrations } from '@pulsebox/push';
+import type { Push } from '@pulsebox/push';
+import { checkDatabase, databaseVariables, openLog, outboxVariables } from '@pulsebox/worker-base';
+import { checkPush, originsOf, pushVariables, vapidOf } from './push-variables.ts';
+
+const { OUTBOX_WORKER_POLL_SECONDS: _ofTheWorker, ...others } = outboxVariables;
+const logVariables: Omit<typeof outboxVariables, 'OUTBOX_WORKER_POLL_SECONDS'> = others;
+
+type Variables = typeof databaseVariables & typeof logVariables & typeof pushVariables;
+
+const { version } = JSON.parse(readFileSync(new URL('../package.json', import.meta.url), 'utf8')) as {
+  version: string;
+};
+
+export const pushWorkerCommand: WorkerCommand<Variables> = {
+  name: 'push-worker',
+  description: 'Delivers push notifications to the browsers of users.',
+  version,
+  healthPort: { variable: 'PUSH_WORKER_HEALTH_PORT', default: 9091 },
+  environment: { ...databaseVariables, ...logVariables, ...pushVariables },
+  flagVariables: {
+    'batch-size': 'OUTBOX_WORKER_BATCH_SIZE',
+    interval: 'PUSH_WORKER_POLL_SECONDS',
+    'idle-wait': 'OUTBOX_WORKER_NOTIFY_FALLBACK_SECONDS',
+    'listen-notify': 'OUTBOX_WORKER_LISTEN_NOTIFY',
+  },
+  check: (config) => [...checkDatabase(config), ...checkPush(config)],
+  compose({ config, log, registry }) {
+    const outbox = openLog({
+      context: {
+        config: { ...config, OUTBOX_WORKER_POLL_SECONDS: config.PUSH_WORKER_POLL_SECONDS },
+        log,
+        registry,
+      },
+      applicationName: 'pulsebox-push-worker',
+      migrations: [postgresMigrations, jobsMigrations, outboxMigrations, appMigrations, pushMigrations],
+    });
+    const vapid = vapidOf(config);
+    if (vapid === undefined) {
+      log.info(
+        'push is off: VAPID_PUBLIC_KEY and VAPID_PRIVATE_KEY are not set; `pulsebox vapid` makes them',
+      );
+      return { loops: [outbox.housekeeping], close: outbox.close };
+    }
+    const jobs = openJobs({ pool: outbox.pool, log });
+    const push = createPush({
+      pool: outbox.pool,
+      jobs,
+      registry,
+      vapid,
+      concurrency: config.PUSH_CONCURRENCY,
+      timeoutMs: config.PUSH_TIMEOUT_SECONDS * 1_000,
+      defaultTtlSeconds: config.PUSH_TTL_SECONDS,
+      pollMs: Math.max(1, Math.round(config.PUSH_WORKER_POLL_SECONDS * 1_000)),
+      allowedOrigins: originsOf(config.PUSH_ALLOWED_ORIGINS),
+      privateOrigins: originsOf(config.PUSH_PRIVATE_ORIGINS),
+    });
+    log.info({ subject: vapid.subject }, 'push');
+    // Events stand for themselves: one that a service refuses holds nothing back.
+    const reader = outbox.consume({ group: 'push', handler: push.handler, order: 'none' });
+    return {
+      loops: [
+        withChecks(reader, push),
+        ...[...push.loops, jobsUpkeep(jobs)].map((loop) => outbox.whenMigrated(loop)),
+        outbox.housekeeping,
+      ],
+      async close(): Promise<void> {
+        await jobs.stop();
+        await push.close();
+        await outbox.close();
+      },
+    };
+  },
+};
+
+function withChecks(reader: Loop, push: Push): Loop {
+  return { ...reader, checks: () => ({ ...reader.checks?.(), ...push.checks() }) };
+}
+
+const UPKEEP_EVERY_MS = 15_000;
+
+/** Jobs of workers that died go to others. Any number of processes may do it. */
+function jobsUpkeep(jobs: Jobs): Loop {
+  return {
+    name: 'jobs-upkeep',
+    cadenceMs: UPKEEP_EVERY_MS,
+    async tick(): Promise<TickResult> {
+      await jobs.maintain();
+      return { events: 0, nextInMs: UPKEEP_EVERY_MS };
+    },
+  };
+}

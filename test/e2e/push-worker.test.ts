@@ -1,0 +1,245 @@
+// `push-worker` from outside, as a container runs it, before a push service over TLS.
+
+import { writeFile, mkdtemp, rm } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { generateVapidKeys, subscribe } from '@pulsebox/push';
+import {
+  createTestDatabase,
+  eventually,
+  freePort,
+  runProgram,
+  startPushService,
+} from '@pulsebox/test-support';
+import type { BrowserSubscription, Program, PushService, TestDatabase } from '@pulsebox/test-support';
+import { afterAll, beforeAll, beforeEach, expect, inject, test } from 'vitest';
+
+const ENTRY = 'apps/push-worker/src/index.ts';
+const keys = generateVapidKeys();
+
+let db: TestDatabase;
+let service: PushService;
+let folder: string;
+let caFile: string;
+
+beforeAll(async () => {
+  service = await startPushService();
+  folder = await mkdtemp(join(tmpdir(), 'pulsebox-push-'));
+  caFile = join(folder, 'ca.pem');
+  await writeFile(caFile, service.ca);
+});
+afterAll(async () => {
+  await service.close();
+  await rm(folder, { recursive: true });
+});
+beforeEach(async () => {
+  service.forget();
+  service.answer(() => undefined);
+  db = await createTestDatabase(inject('serverUrl'));
+  return async () => {
+    await db.drop();
+  };
+});
+
+function environment(more: Record<string, string> = {}): Record<string, string> {
+  return {
+    DATABASE_URL: db.url,
+    OUTBOX_LEASE_SECONDS: '2',
+    VAPID_PUBLIC_KEY: keys.publicKey,
+    VAPID_PRIVATE_KEY: keys.privateKey,
+    VAPID_SUBJECT: 'mailto:push@pulsebox.example',
+    PUSH_PRIVATE_ORIGINS: service.origin,
+    NODE_EXTRA_CA_CERTS: caFile,
+    ...more,
+  };
+}
+
+async function startWorker(more: Record<string, string> = {}): Promise<{ worker: Program; origin: string }> {
+  const port = await freePort();
+  const worker = runProgram(ENTRY, {
+    args: ['--loop'],
+    env: environment({ PUSH_WORKER_HEALTH_PORT: String(port), ...more }),
+  });
+  const origin = `http://127.0.0.1:${port}`;
+  await eventually(
+    () =>
+      fetch(`${origin}/health/ready`).then(
+        ({ ok }) => ok,
+        () => false,
+      ),
+    { withinMs: 30_000, message: `not ready: ${worker.output()}` },
+  );
+  return { worker, origin };
+}
+
+async function browserOf(userId: string): Promise<BrowserSubscription> {
+  const browser = service.subscribe();
+  await subscribe(db.pool, { userId, ...browser }, { privateOrigins: [service.origin] });
+  return browser;
+}
+
+async function emit(topic: string, payload: object): Promise<void> {
+  await db.pool.query('select outbox.emit($1, $2)', [topic, payload]);
+}
+
+test('an event becomes a notification that the browser can read; SIGTERM ends the worker with 0', async () => {
+  const browser = await browserOf('ann');
+  const { worker, origin } = await startWorker();
+  await emit('push.requested', {
+    user_id: 'ann',
+    payload: { title: 'Hello', url: '/inbox' },
+    ttl: 60,
+    urgency: 'high',
+  });
+  await eventually(() => service.received.length === 1);
+  expect(service.violations).toEqual([]);
+  expect(service.received[0]).toMatchObject({
+    endpoint: browser.endpoint,
+    plaintext: expect.stringContaining('"title":"Hello"') as string,
+    urgency: 'high',
+    httpVersion: '2.0',
+  });
+  await eventually(async () =>
+    (await (await fetch(`${origin}/metrics`)).text()).includes(
+      'push_deliveries_total{service="other",outcome="sent"} 1',
+    ),
+  );
+  worker.kill('SIGTERM');
+  expect(await worker.exited, worker.output()).toEqual({ code: 0, signal: null });
+  expect(worker.output()).not.toContain(keys.privateKey);
+  expect(worker.output()).not.toContain(new URL(browser.endpoint).pathname);
+});
+
+test('a worker that is killed in the middle of a batch: what was recorded is not sent again, and nothing is lost', async () => {
+  const users = Array.from({ length: 60 }, (_, n) => `user ${n}`);
+  for (const user of users) await browserOf(user);
+  const { worker } = await startWorker({ PUSH_CONCURRENCY: '4' });
+  const recorded = async (): Promise<number> =>
+    (await db.pool.query(`select from push.delivery where outcome = 'sent'`)).rowCount ?? 0;
+  // From the thirtieth on nothing is answered, so the batch cannot end.
+  service.answer((_endpoint, request) => (request > 30 ? 'never' : undefined));
+  await db.pool.query(
+    `insert into outbox.event (topic, payload)
+     select 'push.requested', jsonb_build_object('user_id', u, 'payload', jsonb_build_object('title', u))
+     from unnest($1::text[]) u`,
+    [users],
+  );
+  await eventually(async () => (await recorded()) === 30);
+  worker.kill('SIGKILL');
+  await worker.exited;
+  const first = service.counts.requests;
+  // Thirty were recorded, and no more than four could be in flight.
+  expect(first).toBeGreaterThan(30);
+  expect(first).toBeLessThanOrEqual(34);
+
+  service.answer(() => undefined);
+  const second = await startWorker({ PUSH_CONCURRENCY: '4' });
+  await eventually(async () => (await recorded()) === 60, { withinMs: 30_000 });
+  expect(service.received.map(({ plaintext }) => plaintext).toSorted()).toEqual(
+    users.map((title) => JSON.stringify({ title })).toSorted(),
+  );
+  expect(service.counts.requests).toBe(first + 30);
+  second.worker.kill('SIGTERM');
+  expect(await second.worker.exited).toMatchObject({ code: 0 });
+});
+
+test('a broadcast reaches everybody, and goes on where a killed worker had left it', async () => {
+  const { endpoint, p256dh, auth } = service.subscribe();
+  await db.pool.query(
+    `insert into app.push_subscriptions (user_id, endpoint, p256dh, auth)
+     select 'user ' || n, $1 || n, $2, $3 from generate_series(1, 300) n`,
+    [endpoint, p256dh, auth],
+  );
+  service.answer((_endpoint, request) => (request > 100 ? 'never' : { status: 201 }));
+  const { worker } = await startWorker({ PUSH_CONCURRENCY: '8', PUSH_WORKER_POLL_SECONDS: '0.2' });
+  await emit('push.broadcast', { payload: { title: 'To all' } });
+  const recorded = async (): Promise<number> =>
+    (await db.pool.query(`select from push.delivery`)).rowCount ?? 0;
+  await eventually(async () => (await recorded()) === 100);
+  worker.kill('SIGKILL');
+  await worker.exited;
+  const first = service.counts.requests;
+  expect(first).toBeLessThanOrEqual(108);
+  // The job is given to another when nothing was heard of its worker for its heartbeat; that need not be waited for.
+  await db.pool.query(
+    `update pgboss.job set heartbeat_on = now() - interval '1 hour' where name = 'push-broadcast'`,
+  );
+  service.answer(() => ({ status: 201 }));
+  const second = await startWorker({ PUSH_WORKER_POLL_SECONDS: '0.2' });
+  await eventually(
+    async () => {
+      const { rows } = await db.pool.query<{ state: string }>(
+        `select state::text from pgboss.job where name = 'push-broadcast'`,
+      );
+      return rows[0]?.state === 'completed';
+    },
+    { withinMs: 60_000, message: second.worker.output() },
+  );
+  expect(await recorded()).toBe(300);
+  expect(service.counts.requests).toBe(first + 200);
+  second.worker.kill('SIGTERM');
+  expect(await second.worker.exited).toMatchObject({ code: 0 });
+}, 120_000);
+
+test('without keys it is off, says so once, and is healthy', async () => {
+  const { worker, origin } = await startWorker({ VAPID_PUBLIC_KEY: '', VAPID_PRIVATE_KEY: '' });
+  expect((await fetch(`${origin}/health`)).status).toBe(200);
+  expect(worker.output().match(/push is off/g)).toHaveLength(1);
+  worker.kill('SIGTERM');
+  expect(await worker.exited).toMatchObject({ code: 0 });
+  const { rows } = await db.pool.query(`select name from outbox.consumer_group where name = 'push'`);
+  expect(rows).toEqual([]);
+});
+
+test('a service that refuses the keys shows in /health as a warning, which is no reason to restart', async () => {
+  await browserOf('ann');
+  service.answer(() => ({ status: 403, body: '{"reason":"BadJwtToken"}' }));
+  const { worker, origin } = await startWorker();
+  await emit('push.requested', { user_id: 'ann', payload: { title: 'Hello' } });
+  await eventually(async () =>
+    (await (await fetch(`${origin}/health`)).text()).includes('refuses our VAPID token'),
+  );
+  expect((await fetch(`${origin}/health`)).status).toBe(200);
+  expect((await fetch(`${origin}/health/ready`)).status).toBe(200);
+  expect(await (await fetch(`${origin}/metrics`)).text()).toContain(
+    'push_services_denying{service="other"} 1',
+  );
+  worker.kill('SIGTERM');
+  expect(await worker.exited).toMatchObject({ code: 0 });
+});
+
+test('an event without a user becomes a dead letter, and nobody is notified', async () => {
+  await browserOf('ann');
+  await emit('push.requested', { user_id: null, payload: { title: 'Oops' } });
+  await emit('push.requested', { user_id: 'ann', payload: { title: 'Hello' } });
+  const worker = runProgram(ENTRY, { env: environment() });
+  expect(await worker.exited, worker.output()).toEqual({ code: 0, signal: null });
+  expect(service.received.map(({ plaintext }) => plaintext)).toEqual(['{"title":"Hello"}']);
+  const { rows } = await db.pool.query<{ state: string; topic: string }>(
+    'select state, topic from outbox.parked',
+  );
+  expect(rows).toEqual([{ state: 'dead', topic: 'push.requested' }]);
+});
+
+test('says what is wrong with its configuration, every fault at once and no key', async () => {
+  const worker = runProgram(ENTRY, {
+    args: ['--loop'],
+    env: environment({
+      VAPID_PUBLIC_KEY: generateVapidKeys().publicKey,
+      PUSH_ALLOWED_ORIGINS: 'fcm.googleapis.com',
+    }),
+  });
+  expect(await worker.exited).toMatchObject({ code: 1 });
+  expect(worker.output()).toContain('expected the public VAPID key to belong to the private one');
+  expect(worker.output()).toContain(
+    'PUSH_ALLOWED_ORIGINS: expected an origin such as https://fcm.googleapis.com',
+  );
+  expect(worker.output()).not.toContain(keys.privateKey);
+
+  const half = runProgram(ENTRY, {
+    args: ['--loop'],
+    env: environment({ VAPID_PRIVATE_KEY: '', VAPID_SUBJECT: '' }),
+  });
+  expect(await half.exited).toMatchObject({ code: 1 });
+  expect(half.output()).toContain('but unset: VAPID_PRIVATE_KEY, VAPID_SUBJECT; without keys push is off');
+});
