@@ -16,7 +16,7 @@ export function groupColumns(style: Terminal['style']): readonly Column<GroupSta
   };
   return [
     { title: 'GROUP', value: ({ group }) => group },
-    { title: 'LANE', align: 'right', value: ({ lane }) => String(lane) },
+    { title: 'LANE', align: 'right', value: laneOf },
     { title: 'POSITION', align: 'right', value: ({ position }) => String(position) },
     { title: 'LAG', align: 'right', value: (status) => late(status, count(status.lag)) },
     {
@@ -46,6 +46,12 @@ export function groupColumns(style: Terminal['style']): readonly Column<GroupSta
     },
     { title: 'STORED', value: ({ storedAt }) => storedAt },
   ];
+}
+
+/** `0`; of several, `2 of 4`; while their number changes, `2 of 4, soon 6`. */
+function laneOf({ lane, lanes, wishedLanes }: GroupStatus): string {
+  const of = lanes === 1 && wishedLanes === null ? '' : ` of ${lanes}`;
+  return `${lane}${of}${wishedLanes === null ? '' : `, soon ${wishedLanes}`}`;
 }
 
 /** What to do about dead letters, under the table; nothing when there are none. */

@@ -6,10 +6,14 @@ import { DEAD_COUNTS } from './dead-counts.ts';
 import type { DeadCounts } from './dead-counts.ts';
 
 export interface GroupStatus extends DeadCounts {
+  /** How many lanes the group has. */
+  readonly lanes: number;
+  /** How many it shall have, while `groups resize` is under way; else null. */
+  readonly wishedLanes: number | null;
   readonly position: number;
   /**
-   * Committed events that are not delivered yet. Exact up to `LAG_COUNTED_EXACTLY`, then the distance to the end of
-   * the log, which gaps in the sequence make larger.
+   * Committed events of the lane that are not delivered yet. Exact up to `LAG_COUNTED_EXACTLY` events of all lanes, then
+   * the lane's part of the distance to the end of the log, which gaps in the sequence make larger.
    */
   readonly lag: number;
   /** Age of the oldest undelivered event in seconds, 0 when there is none. */
@@ -34,13 +38,14 @@ export const LAG_COUNTED_EXACTLY = 10_000;
  * cursor on; at most that many entries of each.
  * `seq + 0` keeps the planner off event_pkey, which it took for the range of a group that has caught up: the whole log,
  * 57 ms for 300,000 events, for what event_xid_seq answers with one probe.
+ * The lane's own are counted among those of all lanes: where they are rare, the count goes no further for that.
  * Late events count once their transaction has committed; before that nobody can see them. Left out, a group that
  * fails on a late event while nothing new comes would look as if it were caught up.
  */
 export const GROUP_STATUS: string = `
-  select g.name as "group", c.lane, c.position::float8 as position, c.delivered::float8 as delivered,
-         (late.n + case when new.n < ${LAG_COUNTED_EXACTLY} then new.n
-                        else (select coalesce(max(seq), 0) from outbox.event) - c.position end)::float8 as lag,
+  select g.name as "group", c.lane, g.lanes, g.resize_lanes as "wishedLanes", c.position::float8 as position, c.delivered::float8 as delivered,
+         (late.n + case when new.seen < ${LAG_COUNTED_EXACTLY} then new.n
+                        else ((select coalesce(max(seq), 0) from outbox.event) - c.position) / g.lanes end)::float8 as lag,
          coalesce(greatest(0, extract(epoch from clock_timestamp() - least(late.oldest_at, first_new.created_at))),
                   0)::float8 as "oldestAgeSeconds",
          coalesce(l.token, c.token)::float8 as "fencingToken",
@@ -59,18 +64,18 @@ export const GROUP_STATUS: string = `
   cross join lateral (
     select count(*) as n, min(found.created_at) as oldest_at
     from (
-      select probe.created_at
+      select probe.created_at, probe.key, probe.seq
       from pg_snapshot_xip(c.snapshot) as open(xid)
       cross join lateral (
-        select e.created_at from outbox.event e
+        select e.created_at, e.key, e.seq from outbox.event e
         where (e.xid, e.seq) > (open.xid, coalesce(c.frozen_position, era.floor)) and (e.xid, e.seq) <= (open.xid, c.position)
         order by e.xid, e.seq limit ${LAG_COUNTED_EXACTLY}
       ) probe
       where pg_visible_in_snapshot(open.xid, pg_current_snapshot())
       union all
-      select ranged.created_at
+      select ranged.created_at, ranged.key, ranged.seq
       from (
-        select e.created_at from outbox.event e
+        select e.created_at, e.key, e.seq from outbox.event e
         where (e.xid, e.seq) >= (pg_snapshot_xmax(c.snapshot), 0::bigint)
           and (e.xid, e.seq) < (c.ceiling, 0::bigint)
           and e.seq + 0 > coalesce(c.frozen_position, era.floor) and e.seq + 0 <= c.position
@@ -78,12 +83,19 @@ export const GROUP_STATUS: string = `
       ) ranged
       limit ${LAG_COUNTED_EXACTLY}
     ) found
+    where outbox.lane_of(found.key, found.seq, g.lanes) = lane.n
   ) late
   cross join lateral (
-    select count(*) as n from (select from outbox.event where seq > c.position order by seq limit ${LAG_COUNTED_EXACTLY}) e
+    select count(*) as seen, count(*) filter (where outbox.lane_of(e.key, e.seq, g.lanes) = lane.n) as n
+    from (select key, seq from outbox.event where seq > c.position order by seq limit ${LAG_COUNTED_EXACTLY}) e
   ) new
   left join lateral (
-    select created_at from outbox.event where seq > c.position order by seq limit 1
+    select e.created_at
+    from (
+      select key, seq, created_at from outbox.event where seq > c.position order by seq limit ${LAG_COUNTED_EXACTLY}
+    ) e
+    where outbox.lane_of(e.key, e.seq, g.lanes) = lane.n
+    limit 1
   ) first_new on true
   left join pulsebox.lease l on l.name = 'outbox/' || g.name || '/' || c.lane
   order by g.name, c.lane`;

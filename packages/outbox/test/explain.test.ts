@@ -9,6 +9,8 @@ import type { Cursor } from '../src/cursor.ts';
 import { beginningOfLog } from '../src/cursor.ts';
 import { END_OF_LOG, endOfLog } from '../src/end-of-log.ts';
 import { GROUP_STATUS, LAG_COUNTED_EXACTLY } from '../src/group-status.ts';
+import { LANE_HOLDERS } from '../src/lane-holders.ts';
+import { LOAD_LANE_STATE } from '../src/lane-state.ts';
 import { READ_BATCH, READ_FROZEN_PAGE } from '../src/read-batch.ts';
 import { READ_LANE, READ_LANE_FROZEN_PAGE, READ_LANE_NEW } from '../src/read-lane.ts';
 import { READ_NEW } from '../src/read-new.ts';
@@ -245,6 +247,15 @@ describe.each([['never analysed'], ['analysed']])('on a log that was %s', (state
     const plan = await planOf(database.pool, ANNOUNCE_SLEEP, [1]);
     expect(plan.pages).toBeLessThan(5);
     expect(plan.scannedTables.filter((table) => table !== 'sleeping_until')).toEqual([]);
+  });
+
+  test('what a worker asks of its lanes, and of those of others, is found by key', async () => {
+    const state = await planOf(database.pool, LOAD_LANE_STATE, ['caught-up', 0, 'outbox/caught-up/0', 2]);
+    const holders = await planOf(database.pool, LANE_HOLDERS, ['caught-up']);
+    for (const plan of [state, holders]) {
+      expect(plan.pages).toBeLessThan(15);
+      expect(plan.scannedTables.filter((table) => table === 'lease')).toEqual([]);
+    }
   });
 
   test('leases are acquired and renewed by key', async () => {

@@ -83,7 +83,15 @@ export async function playLanes(pool: Pool, steps: readonly LaneStep[]): Promise
     const known = sessions.get(lane);
     if (known !== undefined) return known;
     const opened = await openLaneSession(
-      { db: pool, lane: { group, lane }, holder: 'reader', leaseTtlMs: 600_000, batchSize: BATCH_SIZE },
+      {
+        db: pool,
+        lane: { group, lane },
+        holder: 'reader',
+        leaseTtlMs: 600_000,
+        batchSize: BATCH_SIZE,
+        // It parks nothing.
+        storeAndPark: () => Promise.reject(new Error('nothing is to be parked')),
+      },
       {},
     );
     if (!opened.opened) throw new Error(`lane ${lane} is not to be had`);

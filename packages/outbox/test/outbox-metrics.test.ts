@@ -8,6 +8,8 @@ import { outboxMetrics } from '../src/outbox-metrics.ts';
 const status: GroupStatus = {
   group: 'search',
   lane: 0,
+  lanes: 1,
+  wishedLanes: null,
   position: 10,
   lag: 3,
   oldestAgeSeconds: 1.5,

@@ -9,6 +9,7 @@ import { deadLettersRemark, groupColumns, NO_GROUPS } from '../group-columns.ts'
 import { announceDatabase } from '../session.ts';
 import type { Run, Session } from '../session.ts';
 import { renderTable } from '../table.ts';
+import { declareResize } from './groups-resize.ts';
 import { declareRetire } from './groups-retire.ts';
 import { declareSeek } from './groups-seek.ts';
 
@@ -34,6 +35,7 @@ export function declareGroups(program: Command, run: Run): void {
     .addHelpText('after', EXAMPLES)
     .action(() => run(showGroups));
   declareSeek(groups, run);
+  declareResize(groups, run);
   declareRetire(groups, run);
 }
 
