@@ -22,6 +22,7 @@ import { notifications } from './notifications.ts';
 import { partitions } from './partitions.ts';
 import { privileges } from './privileges.ts';
 import { projections } from './projections.ts';
+import { retention } from './retention.ts';
 import { searchEngine } from './search-engine.ts';
 import { serverVersion } from './server-version.ts';
 import { wakeUpTrigger } from './wake-up-trigger.ts';
@@ -40,6 +41,7 @@ const CHECKS: readonly Check[] = [
   notifications,
   groups,
   deadLetters,
+  retention,
   heldXmin,
   durability,
   autovacuum,

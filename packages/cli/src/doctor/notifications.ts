@@ -38,9 +38,26 @@ export const notifications: Check = {
         ? await roundTrip(patient)
         : ok('notifications are switched off (OUTBOX_WORKER_LISTEN_NOTIFY): workers poll'),
     );
+    if (config.OUTBOX_WORKER_LISTEN_NOTIFY) findings.push(...(await twoPhase(patient)));
     return findings;
   },
 };
+
+/** One row: how many transactions may be prepared at once on this server. 0: none, the default. */
+const MOST_PREPARED = `select current_setting('max_prepared_transactions')::int as most`;
+
+/** Nobody can see whether a producer does, before it fails. */
+async function twoPhase({ pool }: Patient): Promise<Finding[]> {
+  const { rows } = await pool.query<{ most: number }>(MOST_PREPARED);
+  const most = rows[0]?.most ?? 0;
+  if (most === 0) return [];
+  return [
+    warn(
+      `transactions can be prepared here (max_prepared_transactions = ${most}): PREPARE TRANSACTION fails for one that has emitted while a worker sleeps, since that notifies`,
+      'have producers that commit in two phases say: set local outbox.notify = off; or set OUTBOX_WORKER_LISTEN_NOTIFY=false for all workers; or max_prepared_transactions = 0 if nobody does',
+    ),
+  ];
+}
 
 /** On a channel of its own: nobody else is woken, and nobody else's notification is taken for ours. */
 async function roundTrip({ database, pool, env }: Patient): Promise<Finding> {
