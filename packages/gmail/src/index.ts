@@ -6,10 +6,14 @@ export type { MailConnectionState, MatchedConnection } from './connections.ts';
 export { matchConnections } from './connections.ts';
 export type { GmailErrorCode, GmailErrorOptions } from './gmail-error.ts';
 export { GmailError, gmailErrorCodes } from './gmail-error.ts';
+export type { GmailMetrics } from './gmail-metrics.ts';
+export { gmailMetrics } from './gmail-metrics.ts';
 export type { EncryptionKey, Keyring } from './keyring.ts';
 export { parseKeyring } from './keyring.ts';
 export type { Mail, MailOptions, MailSyncOptions } from './mail.ts';
 export { createMail } from './mail.ts';
+export type { MailboxGaugesOptions } from './mailbox-gauges.ts';
+export { mailboxGauges } from './mailbox-gauges.ts';
 export type { MailNotification, RecordedNotifications } from './notifications.ts';
 export { recordNotifications } from './notifications.ts';
 export type { Consent, OAuthClient, Tokens } from './oauth.ts';
@@ -18,6 +22,8 @@ export type { RotateKeysOptions, RotateKeysReport } from './rotate-keys.ts';
 export { rotateKeys } from './rotate-keys.ts';
 export type { TokenColumn, TokenPlace, TokenVault } from './token-vault.ts';
 export { createTokenVault } from './token-vault.ts';
+export type { MailUpkeepOptions, MailUpkeepReport } from './upkeep.ts';
+export { keepMailboxes, mailUpkeep, mailUpkeepQueue } from './upkeep.ts';
 
 /** Mailboxes and their messages, and the view that makes them searchable. Needs the application's tables. */
 export const gmailMigrations: MigrationSet = {
