@@ -1,6 +1,7 @@
 import { createTestDatabase } from '@pulsebox/test-support';
 import type { TestDatabase } from '@pulsebox/test-support';
 import { afterAll, beforeAll, expect, inject, test } from 'vitest';
+import { allMigrations } from '../src/schema.ts';
 import { pulsebox } from './pulsebox.ts';
 
 let database: TestDatabase;
@@ -26,7 +27,7 @@ test('migrates an empty database step by step, and is idempotent', async () => {
   expect(before.code).toBe(1);
   const { applied, pending } = before.json<{ applied: Named[]; pending: Named[] }>();
   expect(applied).toEqual([]);
-  expect([...new Set(pending.map(({ set }) => set))]).toEqual(['postgres', 'outbox', 'app', 'search']);
+  expect([...new Set(pending.map(({ set }) => set))]).toEqual(allMigrations.map(({ name }) => name));
   expect((await pulsebox(['migrate', '--check'], { env })).stdout).toContain('pending outbox/0001_log\n');
   const { rows } = await database.pool.query(`select to_regnamespace('outbox') as schema`);
   expect(rows[0]).toEqual({ schema: null });
