@@ -14,7 +14,7 @@ import { schedule, schedulesOf, unschedule } from './schedules.ts';
 import type { JobToSend, SendOptions, Sent } from './send.ts';
 import { send } from './send.ts';
 import type { Completion, CompleteOptions, FailOptions, Failure, GiveBack, Joining } from './settle.ts';
-import { complete, fail, giveBack, heartbeat } from './settle.ts';
+import { complete, completeAll, fail, giveBack, heartbeat } from './settle.ts';
 
 export interface OpenJobsOptions {
   /** May be behind PgBouncer in transaction mode: nothing here needs a session. */
@@ -36,6 +36,8 @@ export interface Jobs {
   ready(): Promise<void>;
   /** Makes the queue, or brings its options up to date; idempotent. @throws JOBS_QUEUE_POLICY */
   ensureQueue(queue: Queue): Promise<void>;
+  /** Removes the queue with all its jobs. Idempotent. */
+  deleteQueue(queue: Queue): Promise<void>;
   /** @throws JOBS_JOB_INVALID, JOBS_QUEUE_UNKNOWN */
   send<Data extends object>(queue: Queue<Data>, data: Data, options?: SendOptions & Joining): Promise<Sent>;
   /** One statement; the answers are in the order of the jobs. @throws JOBS_JOB_INVALID, JOBS_QUEUE_UNKNOWN */
@@ -47,6 +49,8 @@ export interface Jobs {
   /** Takes jobs that are due, the greatest priority and the oldest first. Whoever takes one settles it. */
   fetch<Data extends object>(queue: Queue<Data>, options?: FetchOptions): Promise<readonly Job<Data>[]>;
   complete(job: Attempt, options?: CompleteOptions): Promise<Completion>;
+  /** Result: the ids of the jobs that were completed. The others are not their caller's any more. */
+  completeAll(queue: Queue, jobs: readonly Attempt[], options?: Joining): Promise<ReadonlySet<string>>;
   /** Keeps the error with the job, which is tried again while it has attempts left. */
   fail(job: Attempt, error: unknown, options?: FailOptions): Promise<Failure>;
   /** Puts an unfinished job back, at once and without taking an attempt from it. */
@@ -97,6 +101,9 @@ export function openJobs(options: OpenJobsOptions): Jobs {
       await boss.use(async () => undefined);
     },
     ensureQueue: async (queue) => ensureQueue(boss, queue),
+    async deleteQueue(queue) {
+      await boss.use(async (pgboss) => pgboss.deleteQueue(queue.name));
+    },
     async send(queue, data, { client, ...sendOptions } = {}) {
       const [sent] = await send(boss, queue, [{ ...sendOptions, data }], client);
       return sent ?? { sent: false, reason: 'duplicate' };
@@ -116,6 +123,7 @@ export function openJobs(options: OpenJobsOptions): Jobs {
         .map(jobOf);
     },
     complete: async (job, completeOptions = {}) => complete(boss, job, completeOptions),
+    completeAll: async (queue, attempts, joining = {}) => completeAll(boss, queue.name, attempts, joining),
     fail: async (job, error, failOptions = {}) => fail(boss, pool, job, { ...failOptions, error }),
     giveBack: async (job, joining = {}) => giveBack(boss, pool, job, joining),
     heartbeat: async (queue, attempts) => heartbeat(boss, queue.name, attempts),

@@ -39,6 +39,9 @@ export interface Queue<Data extends object = object> extends Required<QueueOptio
 const DAY_SECONDS = 86_400;
 const YEAR_SECONDS = 365 * DAY_SECONDS;
 
+/** Room for a consumer group of the longest name, and what stands around it. */
+const LONGEST_NAME = 100;
+
 const DEFAULTS: Required<QueueOptions> = {
   policy: 'standard',
   attempts: 5,
@@ -67,10 +70,10 @@ const POLICIES: readonly string[] = ['standard', 'short', 'exclusive'] satisfies
 
 /** A constant of the capability that the queue belongs to; asks the database nothing. @throws JOBS_QUEUE_INVALID */
 export function defineQueue<Data extends object>(name: string, options: QueueOptions = {}): Queue<Data> {
-  if (!/^[a-z][a-z0-9-]{0,47}$/.test(name)) {
+  if (!/^[a-z][a-z0-9-]*(?:\/[a-z0-9-]+)*$/.test(name) || name.length > LONGEST_NAME) {
     throw invalid(
       `expected a queue's name, got ${JSON.stringify(name)}`,
-      'lower-case letters, digits and hyphens, a letter first, 48 at most',
+      `lower-case letters, digits, hyphens and single slashes, a letter first, ${LONGEST_NAME} at most`,
     );
   }
   const queue = { name, ...DEFAULTS, ...options };

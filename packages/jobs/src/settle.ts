@@ -62,6 +62,20 @@ export async function complete(boss: Boss, attempt: Attempt, options: CompleteOp
   return affected === 1 ? { completed: true } : { completed: false, reason: 'not-ours' };
 }
 
+/** One statement, however many they are. Result: the ids of those that were completed. */
+export async function completeAll(
+  boss: Boss,
+  queue: string,
+  attempts: readonly Attempt[],
+  { client }: Joining,
+): Promise<ReadonlySet<string>> {
+  if (attempts.length === 0) return new Set();
+  const { settled: ids } = await boss.use(async (pgboss) =>
+    settled(await pgboss.complete(queue, attempts.map(fenced), undefined, joined(client))),
+  );
+  return new Set(ids);
+}
+
 export async function fail(
   boss: Boss,
   pool: Pool,

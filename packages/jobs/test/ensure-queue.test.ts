@@ -75,7 +75,7 @@ describe('making a queue', () => {
 describe('a definition', () => {
   test.for([
     ['Redrive', {}, `expected a queue's name, got "Redrive"`],
-    ['x'.repeat(49), {}, `expected a queue's name`],
+    ['x'.repeat(101), {}, `expected a queue's name`],
     ['q', { policy: 'stately' as 'short' }, 'one of standard, short, exclusive, got "stately"'],
     ['q', { attempts: 0 }, 'expected attempts of q to be a whole number from 1 to 1000, got 0'],
     [

@@ -1,5 +1,6 @@
 // The reader of one lane: takes its lease, hands over batch after batch, stores, and reads ahead meanwhile.
 
+import type { Jobs } from '@pulsebox/jobs';
 import type { Logger, LoopCheck, TickContext, TickResult } from '@pulsebox/loop';
 import type { Queryable } from '@pulsebox/postgres';
 import type { StartFrom } from './consumer-group.ts';
@@ -12,19 +13,21 @@ import { finishResize } from './finish-resize.ts';
 import type { Handler } from './handler.ts';
 import { announceLanes } from './lane-notice.ts';
 import { openLaneSession } from './lane-session.ts';
-import type { LaneSession } from './lane-session.ts';
+import type { LaneSession, LaneSessionOptions } from './lane-session.ts';
 import { leaseLost } from './lease-lost.ts';
 import { deliverCarefully } from './one-by-one.ts';
 import type { Overdue } from './one-by-one.ts';
 import type { OutboxMetrics } from './outbox-metrics.ts';
 import { logParked } from './park-log.ts';
-import { eventsToPark } from './park.ts';
+import { eventsToPark, storeCursorAndPark } from './park.ts';
 import type { EventToPark } from './park.ts';
 import { createPause } from './pause.ts';
 import type { PauseOptions } from './pause.ts';
 import type { ReadBatch } from './read-batch.ts';
 import { createLaneRedrive } from './redrive.ts';
-import type { LaneRedrive } from './redrive.ts';
+import type { LaneRedrive, Transact } from './redrive.ts';
+import { createRedriveSchedule } from './redrive-schedule.ts';
+import type { RedriveSchedule, Timer } from './redrive-schedule.ts';
 import type { RetryPolicy } from './retry.ts';
 import { SinkError } from './sink-error.ts';
 import { announceSleep, nextRest } from './sleep.ts';
@@ -47,6 +50,8 @@ export interface LaneReaderOptions {
   readonly order: DeliveryOrder;
   readonly pause: PauseOptions;
   readonly retry: RetryPolicy;
+  readonly jobs: Jobs | undefined;
+  readonly transact: Transact;
   /** Of its ticks, in milliseconds. */
   readonly deadlineMs: number;
   /** Told of how many lanes this is one, whenever the reader asks the database. */
@@ -91,6 +96,7 @@ export function createLaneReader(options: LaneReaderOptions): LaneReader {
   const { db, lane, waker, batchSize, pollMs, idleWaitMs, leaseTtlMs } = options;
   const { group } = lane;
   const pause = createPause(group, options.pause, (paused) => options.metrics?.paused.set(group, paused));
+  const schedule = options.jobs === undefined ? undefined : createRedriveSchedule(options.jobs, lane);
   let held: Held | undefined;
   let standbyFor: string | undefined;
   let lastEventAtMs = performance.now();
@@ -145,12 +151,31 @@ export function createLaneReader(options: LaneReaderOptions): LaneReader {
     return { events: batch.events.length, nextInMs: 0 };
   }
 
+  /** Parked events and the timers of those that are tried next, both or neither. */
+  function parkingOn(timers: RedriveSchedule): NonNullable<LaneSessionOptions['storeAndPark']> {
+    return async (stored, parking) => {
+      await timers.prepare();
+      return await options.transact(async (client) => {
+        const outcome = await storeCursorAndPark(client, lane, stored, parking);
+        if (outcome.advanced) await timers.set(client, parking.flatMap(timerOf));
+        return outcome;
+      });
+    };
+  }
+
   async function open(log: Logger): Promise<Held | undefined> {
     const lanes = await registerGroup(db, group, options.startFrom);
     options.onLanes(lanes);
     if (lane.lane >= lanes) return undefined;
     const opened = await openLaneSession(
-      { db, lane, holder: options.holder, leaseTtlMs, batchSize },
+      {
+        db,
+        lane,
+        holder: options.holder,
+        leaseTtlMs,
+        batchSize,
+        ...(schedule === undefined ? {} : { storeAndPark: parkingOn(schedule) }),
+      },
       {
         onRenewalError: (error) =>
           log.warn({ err: error, group }, 'the lease could not be renewed; trying again'),
@@ -172,7 +197,18 @@ export function createLaneReader(options: LaneReaderOptions): LaneReader {
     options.metrics?.paused.set(group, false);
     return {
       session,
-      redrive: createLaneRedrive({ db, lane, lease, handler, order, batchSize, policy: retry, deadlineMs }),
+      redrive: createLaneRedrive({
+        db,
+        lane,
+        lease,
+        handler,
+        order,
+        batchSize,
+        deadlineMs,
+        schedule,
+        policy: retry,
+        transact: options.transact,
+      }),
       caution: createCaution({
         db,
         lane: { ...lane, token: lease.token },
@@ -297,6 +333,11 @@ export function createLaneReader(options: LaneReaderOptions): LaneReader {
     check: () => pause.check(),
     close: () => close(),
   };
+}
+
+function timerOf({ event, failed }: EventToPark): Timer[] {
+  if (failed?.verdict.state !== 'parked') return [];
+  return [{ position: event.position, waitMs: failed.verdict.waitMs }];
 }
 
 function without(events: readonly OutboxEvent[], parking: readonly EventToPark[]): readonly OutboxEvent[] {

@@ -19,6 +19,8 @@ export interface LaneSessionOptions {
   readonly holder: string;
   readonly leaseTtlMs: number;
   readonly batchSize: number;
+  /** Stores the cursor and parks events, both or neither. Default: in one statement, and nothing else with them. */
+  readonly storeAndPark?: (stored: StoredCursor, parking: readonly EventToPark[]) => Promise<StoreOutcome>;
 }
 
 export type OpenedSession =
@@ -100,6 +102,8 @@ function laneSession(
 ): LaneSession {
   const { db, lane, batchSize } = options;
   const { slice, barrier } = state;
+  const storeAndPark =
+    options.storeAndPark ?? ((next, parking) => storeCursorAndPark(db, lane, next, parking));
   let stored: StoredCursor = start;
   /** The cursor in force on the server: the one in memory is ahead of it after looks without events. */
   let inForce: Cursor = start.cursor;
@@ -130,9 +134,7 @@ function laneSession(
   async function store(next: StoredCursor, parking: readonly EventToPark[]): Promise<StoreOutcome> {
     inDoubt = true;
     const outcome =
-      parking.length === 0
-        ? await storeCursor(db, lane, next)
-        : await storeCursorAndPark(db, lane, next, parking);
+      parking.length === 0 ? await storeCursor(db, lane, next) : await storeAndPark(next, parking);
     inDoubt = false;
     if (!outcome.advanced) return outcome;
     stored = next;

@@ -1,6 +1,7 @@
 // Parked events of one lane, tried again by the lane's own reader between two batches: never beside one, so that a
 // handler never runs twice at once for a lane, and under the same lease.
 
+import type { Job } from '@pulsebox/jobs';
 import type { Logger, TickContext } from '@pulsebox/loop';
 import type { HeldLease, Queryable } from '@pulsebox/postgres';
 import { isPastDeadline } from './deadline.ts';
@@ -18,6 +19,7 @@ import { claimParked, interruptedAttempts, undoClaim } from './redrive-claim.ts'
 import type { ClaimedEvent, HeldLane } from './redrive-claim.ts';
 import { hasParked, lookAtDue } from './redrive-due.ts';
 import type { DueEvent } from './redrive-due.ts';
+import type { RedriveSchedule } from './redrive-schedule.ts';
 import { settleParked } from './redrive-settle.ts';
 import type { Settlement } from './redrive-settle.ts';
 import { verdictOn } from './retry.ts';
@@ -33,7 +35,13 @@ export interface LaneRedriveOptions {
   readonly batchSize: number;
   readonly policy: RetryPolicy;
   readonly deadlineMs: number;
+  /** Undefined: events are tried when their rows say that they are due. */
+  readonly schedule: RedriveSchedule | undefined;
+  readonly transact: Transact;
 }
+
+/** Runs the work in a transaction that ends, and commits it. */
+export type Transact = <T>(work: (client: Queryable) => Promise<T>) => Promise<T>;
 
 export interface Redriven {
   /** How many were tried. */
@@ -79,6 +87,8 @@ export function createLaneRedrive(options: LaneRedriveOptions): LaneRedrive {
   let inDoubt = false;
   /** Were in a batch that ran past its deadline. */
   const suspects = new Set<number>();
+  /** Timers that have run out and are not ended yet, by the positions of their events. */
+  const timers = new Map<number, Job>();
 
   async function recover(log: Logger): Promise<boolean> {
     anyParked = await hasParked(db, lane);
@@ -89,6 +99,7 @@ export function createLaneRedrive(options: LaneRedriveOptions): LaneRedrive {
       const failure = { reason: 'the worker ended during this attempt', retryable: true };
       return { event, failed: { failure, attempts, verdict: verdictOn(failure, attempts, policy) } };
     });
+    await options.schedule?.prepare();
     await settle({
       delivered: [],
       failed: failed.map((one) => ({ ...one.failed, position: one.event.position, workerEnded: true })),
@@ -109,7 +120,42 @@ export function createLaneRedrive(options: LaneRedriveOptions): LaneRedrive {
       nextLookAtMs = performance.now() + Math.min(lookInMs, nextInMs);
       return undefined;
     }
-    return await redrive(pick(ready), context);
+    const positions = pick(ready);
+    if (options.schedule !== undefined) {
+      await takeTimers(options.schedule, positions);
+      // What is due beyond the last that was looked at may have timers, too.
+      if (due.length <= batchSize)
+        await endStale(options.schedule, new Set(due.map(({ position }) => position)));
+    }
+    return await redrive(positions, context);
+  }
+
+  async function takeTimers(schedule: RedriveSchedule, positions: readonly number[]): Promise<void> {
+    const missing = (): number[] => positions.filter((position) => !timers.has(position));
+    const take = async (limit: number): Promise<void> => {
+      for (const [position, job] of await schedule.take(limit)) timers.set(position, job);
+    };
+    if (missing().length === 0) return;
+    await schedule.prepare();
+    await take(batchSize);
+    const without = missing();
+    if (without.length === 0) return;
+    await schedule.set(
+      db,
+      without.map((position) => ({ position, waitMs: 0 })),
+    );
+    await take(batchSize);
+  }
+
+  /** Of events that were discarded, delivered by a zombie's sink, or moved to another lane meanwhile. */
+  async function endStale(schedule: RedriveSchedule, scheduled: ReadonlySet<number>): Promise<void> {
+    const stale = [...timers].filter(([position]) => !scheduled.has(position));
+    if (stale.length === 0) return;
+    for (const [position] of stale) timers.delete(position);
+    await schedule.end(
+      db,
+      stale.map(([, job]) => job),
+    );
   }
 
   /** All that is due, or one alone: whichever ends its worker takes no other with it. */
@@ -191,10 +237,31 @@ export function createLaneRedrive(options: LaneRedriveOptions): LaneRedrive {
     };
   }
 
+  /** The outcome, and the end of the timers that it came from, both or neither. */
   async function settle(settlement: Settlement): Promise<void> {
+    const { schedule, transact } = options;
+    const positions = [...settlement.delivered, ...settlement.failed.map(({ position }) => position)];
     inDoubt = true;
-    const outcome = await settleParked(db, lane, settlement);
+    const outcome =
+      schedule === undefined
+        ? await settleParked(db, lane, settlement)
+        : await transact(async (client) => {
+            const settled = await settleParked(client, lane, settlement);
+            if (!settled.advanced) return settled;
+            await schedule.end(
+              client,
+              positions.flatMap((position) => timers.get(position) ?? []),
+            );
+            await schedule.set(
+              client,
+              settlement.failed.flatMap(({ position, verdict }) =>
+                verdict.state === 'parked' ? [{ position, waitMs: verdict.waitMs }] : [],
+              ),
+            );
+            return settled;
+          });
     inDoubt = false;
+    for (const position of positions) timers.delete(position);
     if (!outcome.advanced) throw leaseLost(group, 'the outcome of a redrive');
   }
 

@@ -1,6 +1,9 @@
 // A consumer group as a loop.
 
+import type { Jobs } from '@pulsebox/jobs';
 import type { Loop, LoopCheck } from '@pulsebox/loop';
+import { boundedTransaction } from '@pulsebox/postgres';
+import type { Queryable } from '@pulsebox/postgres';
 import type { Pool } from 'pg';
 import { boundedQueries } from './bounded-queries.ts';
 import type { StartFrom } from './consumer-group.ts';
@@ -46,6 +49,8 @@ export interface RelayOptions {
   readonly maxAttempts?: number;
   /** How long a failed event waits until it is tried again. */
   readonly retry?: RetryOptions;
+  /** Keeps the schedule of what is tried again. Without it the reader looks it up in the parked events by itself. */
+  readonly jobs?: Jobs;
 }
 
 /** The loop library's. */
@@ -82,6 +87,13 @@ export function relay(options: RelayOptions): Loop {
     order: options.order ?? 'key',
     pause: options.pause ?? {},
     retry: { ...options.retry, maxAttempts: options.maxAttempts ?? 5 },
+    jobs: options.jobs,
+    transact: <T>(work: (client: Queryable) => Promise<T>): Promise<T> =>
+      boundedTransaction(
+        options.pool,
+        { statementMs: leaseTtlMs, onWaiting: () => sayThatItWaits?.() },
+        work,
+      ),
     deadlineMs: options.deadlineMs ?? DEFAULT_DEADLINE_MS,
   };
   const metrics = options.metrics;

@@ -2,12 +2,14 @@
 
 import { createTestDatabase, eventually, tcpProxy } from '@pulsebox/test-support';
 import type { TcpProxy, TestDatabase } from '@pulsebox/test-support';
+import { openJobs } from '@pulsebox/jobs';
+import type { Jobs } from '@pulsebox/jobs';
 import { acquireLease, createPool } from '@pulsebox/postgres';
 import type { Pool } from 'pg';
 import { afterAll, afterEach, beforeAll, inject } from 'vitest';
 import { emitAll } from '../src/emit.ts';
 import { laneLeaseName, loadCursor } from '../src/store-cursor.ts';
-import { runRelay } from './relay-runner.ts';
+import { quiet, runRelay } from './relay-runner.ts';
 import type { RunningRelay, RunOptions } from './relay-runner.ts';
 
 export interface ParkedState {
@@ -23,6 +25,10 @@ export interface ParkedState {
 }
 
 export interface ParkingLane {
+  /** Who keeps the schedule of redrives for relays that are started from now on. At first `rows`: nobody else does. */
+  schedule: 'rows' | 'pg-boss';
+  /** Jobs of the lane's queue, by state. */
+  timers(of: { readonly group: string }): Promise<Record<string, number>>;
   readonly database: TestDatabase;
   readonly pool: Pool;
   /** A relay that retries at once and polls often. */
@@ -61,10 +67,25 @@ export function parkingLane(): ParkingLane {
       throw new Error('a connection of the pool is still in use');
   });
   afterAll(async () => {
+    await opened?.stop();
     await database.drop();
   });
 
+  let opened: Jobs | undefined;
+  function jobs(): Jobs {
+    opened ??= openJobs({ pool: database.pool, log: quiet });
+    return opened;
+  }
+
   return {
+    schedule: 'rows',
+    async timers({ group }) {
+      const { rows } = await database.pool.query<{ state: string; n: number }>(
+        'select state::text, count(*)::int as n from pgboss.job where name = $1 group by state',
+        [laneLeaseName({ group, lane: 0 })],
+      );
+      return Object.fromEntries(rows.map(({ state, n }) => [state, n]));
+    },
     get database() {
       return database;
     },
@@ -77,6 +98,7 @@ export function parkingLane(): ParkingLane {
         startFrom: 'end',
         retry: { firstMs: 1, longestMs: 1 },
         pause: { firstMs: 10, longestMs: 20 },
+        ...(this.schedule === 'rows' ? {} : { jobs: jobs() }),
         ...options,
       });
       running.push(one);
