@@ -5,6 +5,7 @@ import { wholeEnvironment } from '@pulsebox/loop';
 import type { EnvironmentSchema } from '@pulsebox/loop';
 import { expect, test } from 'vitest';
 import { pushWorkerCommand } from '../../apps/push-worker/src/command.ts';
+import { watchWorkerCommand } from '../../apps/watch-worker/src/command.ts';
 import { workerCommand } from '../../apps/worker/src/command.ts';
 import { cliVariables } from '../../packages/cli/src/cli-variables.ts';
 
@@ -19,6 +20,7 @@ test('docs/configuration.md lists every variable that is read, with its default,
     ...cliVariables,
     ...wholeEnvironment(workerCommand),
     ...wholeEnvironment(pushWorkerCommand),
+    ...wholeEnvironment(watchWorkerCommand),
   };
   expect([...documented.keys()].toSorted()).toEqual(Object.keys(read).toSorted());
   for (const [name, variable] of Object.entries(read)) {

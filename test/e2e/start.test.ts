@@ -20,12 +20,14 @@ interface RunFile {
 let state: string;
 let port: number;
 let pushPort: number;
+let watchPort: number;
 
 beforeEach(async () => {
   state = await mkdtemp(join(tmpdir(), 'pulsebox-start-'));
   await chmod(state, 0o755);
   port = await freePort();
   pushPort = await freePort();
+  watchPort = await freePort();
 });
 
 afterEach(async () => {
@@ -53,7 +55,11 @@ function start(
 }
 
 function ports(): Record<string, string> {
-  return { WORKER_HEALTH_PORT: String(port), PUSH_WORKER_HEALTH_PORT: String(pushPort) };
+  return {
+    WORKER_HEALTH_PORT: String(port),
+    PUSH_WORKER_HEALTH_PORT: String(pushPort),
+    WATCH_WORKER_HEALTH_PORT: String(watchPort),
+  };
 }
 
 async function readRunFile(): Promise<RunFile> {

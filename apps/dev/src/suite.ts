@@ -18,6 +18,12 @@ export const suite: readonly WorkerApp[] = [
     portVariable: 'PUSH_WORKER_HEALTH_PORT',
     defaultPort: 9091,
   },
+  {
+    name: 'watch-worker',
+    entry: entryOf('watch-worker'),
+    portVariable: 'WATCH_WORKER_HEALTH_PORT',
+    defaultPort: 9092,
+  },
 ];
 
 function entryOf(app: string): string {

@@ -7,7 +7,10 @@ import type { PullMetrics } from './pubsub-metrics.ts';
 import type { LeasedMessage, PulledMessage, PullStream } from './pull-stream.ts';
 import { closedFault, streamFault } from './stream-fault.ts';
 
-/** Returning says that the messages are dealt with, whatever happens to this process: what they brought is committed. */
+/**
+ * Returning says that the messages are dealt with, whatever happens to this process: what they brought is committed.
+ * It gives up by itself when a database does not answer.
+ */
 export type PullHandler = (messages: readonly PulledMessage[], context: TickContext) => Promise<void>;
 
 export interface PullLoopOptions {
@@ -40,6 +43,11 @@ export interface PullLoopOptions {
 
 /** How often a tick that waits looks at how long the stream has been silent, or lost. */
 const LOOK_EVERY_MS = 250;
+
+const BEAT_EVERY_MS = 500;
+
+/** A handler that has not returned by then is stuck: beats no longer help it. */
+const DEADLINE_MS = 60_000;
 
 /** What Google's client sends every 30 s must be answered within 15 s. The rest is for the way. */
 const SILENCE_MS = 50_000;
@@ -98,11 +106,15 @@ export function pullLoop(options: PullLoopOptions): Loop {
 
   async function handle(from: PullStream, context: TickContext): Promise<number> {
     const messages: readonly LeasedMessage[] = from.take(batchSize);
+    // A database that is slow or away is no stall of the stream. It is the handler's to give up in the end.
+    const beat = setInterval(() => context.progress(), BEAT_EVERY_MS);
     try {
       await handler(messages, context);
     } catch (error) {
       from.giveBack(messages);
       throw error;
+    } finally {
+      clearInterval(beat);
     }
     for (const message of messages) message.ack();
     metrics?.batchSize.observe(messages.length);
@@ -130,6 +142,7 @@ export function pullLoop(options: PullLoopOptions): Loop {
   return {
     name: options.name ?? 'pull',
     cadenceMs,
+    deadlineMs: DEADLINE_MS,
     async tick(context): Promise<TickResult> {
       const { signal, stopping } = context;
       const current = await open();

@@ -31,6 +31,8 @@ export interface OpenLogOptions {
   readonly applicationName: string;
   /** What must be in the database before anything is read; a worker never migrates. */
   readonly migrations: readonly MigrationSet[];
+  /** The longest one statement may take, in milliseconds, where every statement is a short one. Default: no limit. */
+  readonly queryTimeoutMs?: number;
 }
 
 export interface OpenedLog {
@@ -45,11 +47,12 @@ export interface OpenedLog {
 }
 
 /** Opens without asking the database anything: a worker that starts before its database waits for it. */
-export function openLog({ context, applicationName, migrations }: OpenLogOptions): OpenedLog {
+export function openLog(options: OpenLogOptions): OpenedLog {
+  const { context, applicationName, migrations, queryTimeoutMs } = options;
   const { config, log, registry } = context;
   const { pooled, direct } = connections(config, applicationName);
   const pool = createPool({
-    connection: pooled,
+    connection: queryTimeoutMs === undefined ? pooled : { ...pooled, query_timeout: queryTimeoutMs },
     max: config.DATABASE_POOL_SIZE,
     onIdleError: (error) => log.warn({ err: error }, 'an idle database connection broke; it is replaced'),
   });

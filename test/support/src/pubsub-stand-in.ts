@@ -41,6 +41,8 @@ export interface PubSubStandIn {
   /** Ends every stream with this status, and with `refuseNew` the next ones at once, until it is called without. */
   endStreams(code: Status, details: string, refuseNew?: boolean): void;
   welcomeStreams(): void;
+  /** Acknowledgements are neither taken nor answered, until it is called with false. */
+  ignoreAcknowledgements(ignore: boolean): void;
   failPublish(fault: PublishFault): void;
   close(): Promise<void>;
 }
@@ -75,6 +77,7 @@ export async function startPubSubStandIn(options: PubSubStandInOptions = {}): Pr
   const streams = new Set<ServerDuplexStream<PullRequest, PullResponse>>();
   const faults: { fault: PublishFault; left: number }[] = [];
   let silent = false;
+  let deaf = false;
   let refusal: { readonly code: Status; readonly details: string } | undefined;
   let opened = 0;
   let messageIds = 0;
@@ -197,8 +200,10 @@ export async function startPubSubStandIn(options: PubSubStandInOptions = {}): Pr
     },
     getSubscription: (call: { request: unknown }, reply: Reply<unknown>) =>
       withSubscription(call, reply, ({ name, topic }) => ({ name, topic })),
-    acknowledge: (call: { request: unknown }, reply: Reply<unknown>) =>
-      withSubscription(call, reply, (subscription, { ackIds }) => subscription.acknowledge(ackIds ?? [])),
+    acknowledge(call: { request: unknown }, reply: Reply<unknown>): void {
+      if (deaf) return;
+      withSubscription(call, reply, (subscription, { ackIds }) => subscription.acknowledge(ackIds ?? []));
+    },
     modifyAckDeadline: (call: { request: unknown }, reply: Reply<unknown>) =>
       withSubscription(call, reply, (subscription, { ackIds, ackDeadlineSeconds }) =>
         subscription.extend(ackIds ?? [], Number(ackDeadlineSeconds)),
@@ -251,6 +256,9 @@ export async function startPubSubStandIn(options: PubSubStandInOptions = {}): Pr
     },
     welcomeStreams(): void {
       refusal = undefined;
+    },
+    ignoreAcknowledgements(ignore): void {
+      deaf = ignore;
     },
     failPublish(fault): void {
       faults.push({ fault, left: fault.times ?? 1 });

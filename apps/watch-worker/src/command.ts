@@ -1,0 +1,79 @@
+// What `watch-worker` is: the pull of Gmail's notifications.
+
+import { readFileSync } from 'node:fs';
+import { appMigrations } from '@pulsebox/app-schema';
+import { gmailMigrations, recordNotifications } from '@pulsebox/gmail';
+import { jobsMigrations } from '@pulsebox/jobs';
+import { parseEnvironment } from '@pulsebox/loop';
+import type { WorkerCommand } from '@pulsebox/loop';
+import { outboxMigrations } from '@pulsebox/outbox';
+import { postgresMigrations } from '@pulsebox/postgres';
+import { mailNotifications, pubsubMigrations, pullLoop, pullMetrics } from '@pulsebox/pubsub';
+import { checkDatabase, databaseVariables, openLog, outboxVariables } from '@pulsebox/worker-base';
+import { checkPubSub, pubsubVariables, subscriptionOf } from './pubsub-variables.ts';
+
+/** It reads no group of the log, and keeps house for all of them. */
+const { OUTBOX_KEEP_HOURS, OUTBOX_RETENTION_HOURS, OUTBOX_PARTITION_EVENTS, ...ofReaders } = outboxVariables;
+const houseVariables: Pick<
+  typeof outboxVariables,
+  'OUTBOX_KEEP_HOURS' | 'OUTBOX_RETENTION_HOURS' | 'OUTBOX_PARTITION_EVENTS'
+> = { OUTBOX_KEEP_HOURS, OUTBOX_RETENTION_HOURS, OUTBOX_PARTITION_EVENTS };
+
+type Variables = typeof databaseVariables & typeof houseVariables & typeof pubsubVariables;
+
+const { version } = JSON.parse(readFileSync(new URL('../package.json', import.meta.url), 'utf8')) as {
+  version: string;
+};
+
+/** Every statement here is a short one. One that has no answer by then fails its tick, long before a loop would be stuck. */
+const QUERY_TIMEOUT_MS = 10_000;
+
+export const watchWorkerCommand: WorkerCommand<Variables> = {
+  name: 'watch-worker',
+  description: "Pulls Gmail's change notifications from Google Pub/Sub.",
+  version,
+  healthPort: { variable: 'WATCH_WORKER_HEALTH_PORT', default: 9092 },
+  environment: { ...databaseVariables, ...houseVariables, ...pubsubVariables },
+  flagVariables: { 'batch-size': 'GMAIL_PUBSUB_BATCH_SIZE' },
+  check: (config) => [...checkDatabase(config), ...checkPubSub(config)],
+  compose({ config, log, registry }) {
+    const outbox = openLog({
+      context: {
+        config: { ...parseEnvironment(ofReaders, {}), ...config, OUTBOX_WORKER_LISTEN_NOTIFY: false },
+        log,
+        registry,
+      },
+      applicationName: 'pulsebox-watch-worker',
+      migrations: [
+        postgresMigrations,
+        jobsMigrations,
+        outboxMigrations,
+        appMigrations,
+        gmailMigrations,
+        pubsubMigrations,
+      ],
+      queryTimeoutMs: QUERY_TIMEOUT_MS,
+    });
+    const found = subscriptionOf(config);
+    if (found === undefined) {
+      log.info(
+        'mail notifications are off: GMAIL_PUBSUB_PROJECT_ID and GMAIL_PUBSUB_SUBSCRIPTION are not set',
+      );
+      return { loops: [outbox.housekeeping], close: outbox.close };
+    }
+    const { connection, subscription } = found;
+    const metrics = pullMetrics(registry);
+    const pull = pullLoop({
+      connection,
+      subscription,
+      handler: mailNotifications({ pool: outbox.pool, subscription, record: recordNotifications, metrics }),
+      batchSize: config.GMAIL_PUBSUB_BATCH_SIZE,
+      metrics,
+    });
+    log.info(
+      { project: connection.projectId, subscription, emulator: connection.emulatorHost },
+      'mail notifications',
+    );
+    return { loops: [outbox.whenMigrated(pull), outbox.housekeeping], close: outbox.close };
+  },
+};
