@@ -25,7 +25,7 @@ const RULES: Readonly<Record<string, Rule>> = {
   'packages/gmail': CAPABILITY,
   'packages/pubsub': CAPABILITY,
   'packages/push': CAPABILITY,
-  'packages/worker-base': { values: [...PLATFORM, 'search'], types: [] },
+  'packages/worker-base': { values: [...PLATFORM, 'search', 'gmail'], types: [] },
 };
 
 /** They compose: they may import every package, and nobody imports them. */

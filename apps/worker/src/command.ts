@@ -10,15 +10,21 @@ import { postgresMigrations } from '@pulsebox/postgres';
 import { searchMigrations } from '@pulsebox/search';
 import {
   checkDatabase,
+  checkMail,
   databaseVariables,
+  mailVariables,
   openLog,
+  openMail,
   openSearch,
   outboxFlags,
   outboxVariables,
   searchVariables,
 } from '@pulsebox/worker-base';
 
-type Variables = typeof databaseVariables & typeof outboxVariables & typeof searchVariables;
+type Variables = typeof databaseVariables &
+  typeof outboxVariables &
+  typeof searchVariables &
+  typeof mailVariables;
 
 const { version } = JSON.parse(readFileSync(new URL('../package.json', import.meta.url), 'utf8')) as {
   version: string;
@@ -26,12 +32,12 @@ const { version } = JSON.parse(readFileSync(new URL('../package.json', import.me
 
 export const workerCommand: WorkerCommand<Variables> = {
   name: 'worker',
-  description: 'Delivers the outbox: search indexing.',
+  description: 'Delivers the outbox: search indexing, mailbox sync.',
   version,
   healthPort: { variable: 'WORKER_HEALTH_PORT', default: 9090 },
-  environment: { ...databaseVariables, ...outboxVariables, ...searchVariables },
+  environment: { ...databaseVariables, ...outboxVariables, ...searchVariables, ...mailVariables },
   flagVariables: outboxFlags,
-  check: checkDatabase,
+  check: (config) => [...checkDatabase(config), ...checkMail(config)],
   async compose({ config, log, registry }) {
     const outbox = openLog({
       context: { config, log, registry },
@@ -46,14 +52,25 @@ export const workerCommand: WorkerCommand<Variables> = {
       ],
     });
     const search = await openSearch(config, { pool: outbox.pool, registry });
+    const mail = openMail(config, { pool: outbox.pool, registry });
     log.info(
       { engine: search.engine.name, projections: search.projections.map(({ name }) => name) },
       'search',
     );
+    if (mail === undefined)
+      log.info('mail is off: GMAIL_CLIENT_ID, GMAIL_CLIENT_SECRET and ENCRYPTION_KEY are not all set');
+    const mailHandler = mail?.handler({
+      holder: outbox.holder,
+      leaseTtlMs: config.OUTBOX_LEASE_SECONDS * 1_000,
+    });
     return {
       loops: [
         // It re-reads the rows that events name: nothing is gained by holding later ones back.
         outbox.consume({ group: 'search', handler: search.handler, order: 'none' }),
+        // A sync reads what there is, whatever told of it.
+        ...(mailHandler === undefined
+          ? []
+          : [outbox.consume({ group: 'mail', handler: mailHandler, order: 'none' })]),
         outbox.housekeeping,
       ],
       close: outbox.close,

@@ -1,5 +1,9 @@
 export type { Connections, DatabaseConfig } from './database-variables.ts';
 export { checkDatabase, connections, databaseVariables } from './database-variables.ts';
+export type { MailConfig } from './mail-variables.ts';
+export { checkMail, mailVariables, openMail } from './mail-variables.ts';
+export type { MailUpkeepConfig } from './mail-upkeep-variables.ts';
+export { checkMailUpkeep, mailTopicOf, mailUpkeepVariables } from './mail-upkeep-variables.ts';
 export type { ConsumerGroup, OpenedLog, OpenLogOptions } from './open-log.ts';
 export { openLog } from './open-log.ts';
 export type { OutboxConfig } from './outbox-variables.ts';

@@ -37,6 +37,8 @@ export interface OpenLogOptions {
 
 export interface OpenedLog {
   readonly pool: Pool;
+  /** This process, for people who ask who holds a lease: `host/pid/random`. */
+  readonly holder: string;
   /** A loop that delivers to the handler. */
   consume(group: ConsumerGroup): Loop;
   /** The loop that makes partitions, drops them, and keeps the gauges right; one per worker. */
@@ -65,6 +67,7 @@ export function openLog(options: OpenLogOptions): OpenedLog {
 
   return {
     pool,
+    holder,
     consume: ({ group, handler, startFrom, order }) =>
       whenMigrated(
         relay({
