@@ -1,9 +1,13 @@
 // The whole way of a job where it is likeliest to differ: behind PgBouncer in transaction mode, and on the oldest server.
 
 import { createPool, migrate, postgresMigrations } from '@pulsebox/postgres';
-import { createTestDatabase, eventually } from '@pulsebox/test-support';
+import {
+  createTestDatabase,
+  debianPostgresInstalled,
+  eventually,
+  startDebianServer,
+} from '@pulsebox/test-support';
 import { describe, expect, inject, test } from 'vitest';
-import { debianPostgresInstalled, startDebianServer } from '../../outbox/test/debian-postgres.ts';
 import { jobLoop, jobsMigrations, openJobs } from '../src/index.ts';
 import { newQueue, rowsOf } from './job-rows.ts';
 import { pgbouncerInstalled, startPgBouncer } from './pgbouncer.ts';

@@ -1,5 +1,11 @@
 import { acquireLease, createPool, migrate, postgresMigrations } from '@pulsebox/postgres';
-import { createTestDatabase, startTemporaryServer } from '@pulsebox/test-support';
+import {
+  createTestDatabase,
+  debianPostgresInstalled,
+  dumpAndRestore,
+  startDebianServer,
+  startTemporaryServer,
+} from '@pulsebox/test-support';
 import type { Pool } from 'pg';
 import { afterEach, describe, expect, inject, onTestFinished, test } from 'vitest';
 import { registerGroup } from '../src/consumer-group.ts';
@@ -8,7 +14,6 @@ import { readBatch } from '../src/read-batch.ts';
 import { rebaseAfterRestore } from '../src/restore.ts';
 import { dropOldestPartition } from '../src/retention.ts';
 import { laneLeaseName, loadCursor, storeCursor } from '../src/store-cursor.ts';
-import { debianPostgresInstalled, dumpAndRestore, startDebianServer } from './debian-postgres.ts';
 import { labelOf } from './log-reader.ts';
 import { openWriter } from './writer.ts';
 import type { Writer } from './writer.ts';

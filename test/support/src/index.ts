@@ -1,3 +1,5 @@
+export type { DebianServer } from './debian-postgres.ts';
+export { debianPostgresInstalled, dumpAndRestore, startDebianServer } from './debian-postgres.ts';
 export type { EventuallyOptions } from './eventually.ts';
 export { eventually } from './eventually.ts';
 export type { BrowserKeys } from './browser-keys.ts';
@@ -34,6 +36,8 @@ export type {
 } from './push-service.ts';
 export { startPushService } from './push-service.ts';
 export { createTemplate } from './template-database.ts';
+export type { PgBouncer } from './pgbouncer.ts';
+export { pgBouncerInstalled, startPgBouncer } from './pgbouncer.ts';
 export type { TestDatabase, TestDatabaseOptions } from './test-database.ts';
 export { createTestDatabase } from './test-database.ts';
 export type { BreakingMoment, TcpProxy } from './tcp-proxy.ts';

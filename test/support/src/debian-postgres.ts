@@ -7,7 +7,7 @@ import { chown, mkdtemp, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { promisify } from 'node:util';
-import { freePort } from '@pulsebox/test-support';
+import { freePort } from './free-port.ts';
 
 const run = promisify(execFile);
 const BIN = '/usr/lib/postgresql/15/bin';
@@ -23,9 +23,7 @@ export interface DebianServer {
 
 export async function startDebianServer(): Promise<DebianServer> {
   const folder = await mkdtemp(join(tmpdir(), 'pulsebox-debian-'));
-  // PostgreSQL does not run as root.
-  const account =
-    process.getuid?.() === 0 ? { uid: idOf('-u', 'nobody'), gid: idOf('-g', 'nobody') } : undefined;
+  const account = unprivilegedAccount();
   if (account !== undefined) await chown(folder, account.uid, account.gid);
   const data = join(folder, 'data');
   await run(join(BIN, 'initdb'), ['-D', data, '-U', 'postgres', '-A', 'trust', '-E', 'UTF8', '-N'], {
@@ -69,6 +67,11 @@ export async function dumpAndRestore(fromUrl: string, toUrl: string): Promise<vo
   const psql = run(join(BIN, 'psql'), ['-X', '-q', '-v', 'ON_ERROR_STOP=1', toUrl], { maxBuffer: 2 ** 28 });
   psql.child.stdin?.end(stdout);
   await psql;
+}
+
+/** Neither PostgreSQL nor PgBouncer runs as root. Undefined: this process is not. */
+export function unprivilegedAccount(): { readonly uid: number; readonly gid: number } | undefined {
+  return process.getuid?.() === 0 ? { uid: idOf('-u', 'nobody'), gid: idOf('-g', 'nobody') } : undefined;
 }
 
 function idOf(flag: '-u' | '-g', account: string): number {
