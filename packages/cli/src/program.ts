@@ -9,9 +9,11 @@ import { declareDoctor } from './commands/doctor.ts';
 import { declareEmit } from './commands/emit.ts';
 import { declareGroups } from './commands/groups.ts';
 import { declareMigrate } from './commands/migrate.ts';
+import { declarePush } from './commands/push.ts';
 import { declareReindex } from './commands/reindex.ts';
 import { declareSearch } from './commands/search.ts';
 import { declareStatus } from './commands/status.ts';
+import { declareVapid } from './commands/vapid.ts';
 import { cliVariables } from './cli-variables.ts';
 import { EXIT_CODES_HELP } from './exit-code.ts';
 import type { Run } from './session.ts';
@@ -25,6 +27,8 @@ const COMMANDS: readonly ((program: Command, run: Run) => void)[] = [
   declareDead,
   declareSearch,
   declareReindex,
+  declarePush,
+  declareVapid,
   declareDoctor,
 ];
 

@@ -1,5 +1,7 @@
 import type { MigrationFolder } from '@pulsebox/postgres';
 
+export type { DeliveryOutcome } from './delivery.ts';
+export { deliveryOutcomes } from './delivery-outcomes.ts';
 export type { EndpointPolicy } from './endpoint.ts';
 export { parseEndpoint, parseOrigin } from './endpoint.ts';
 export type { MessageOptions, Notification, PushMessage, Urgency } from './message.ts';
@@ -10,6 +12,9 @@ export {
   LONGEST_TTL_SECONDS,
   urgencies,
 } from './message.ts';
+export type { AttemptOutcome, PushMetrics } from './push-metrics.ts';
+export { attemptOutcomes, pushMetrics } from './push-metrics.ts';
+export { BROADCAST_TOPIC, REQUESTED_TOPIC } from './push-request.ts';
 export type { Push, PushOptions } from './push.ts';
 export { createPush } from './push.ts';
 export type { PushErrorCode } from './push-error.ts';
@@ -24,7 +29,7 @@ export type {
 } from './sender.ts';
 export { createPushSender } from './sender.ts';
 export type { ListSubscriptionsOptions, NewSubscription, SubscriptionSummary } from './subscriptions.ts';
-export { listSubscriptions, subscribe, unsubscribe } from './subscriptions.ts';
+export { countSubscriptions, listSubscriptions, subscribe, unsubscribe } from './subscriptions.ts';
 export type { Vapid, VapidKeys } from './vapid-keys.ts';
 export { generateVapidKeys, parseSubject, parseVapid } from './vapid-keys.ts';
 

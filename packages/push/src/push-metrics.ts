@@ -16,7 +16,6 @@ export const attemptOutcomes = [
   'invalid',
   'aborted',
   'expired',
-  'superseded',
 ] as const;
 export type AttemptOutcome = (typeof attemptOutcomes)[number];
 

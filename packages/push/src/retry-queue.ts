@@ -19,7 +19,8 @@ export interface RetryData {
 export const retryQueue: Queue<RetryData> = defineQueue<RetryData>('push-retry', {
   attempts: 5,
   timeoutSeconds: 120,
-  keepFinishedSeconds: 3_600,
+  // Those that failed for good are dead letters: over a weekend, for somebody to look at.
+  keepFinishedSeconds: 3 * 86_400,
 });
 
 export interface Backoff {

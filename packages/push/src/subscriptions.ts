@@ -53,6 +53,9 @@ const LIST = `
   where ($1::text is null or user_id = $1) and (not $2 or failure_count > 0) and subscription_id > $3
   order by subscription_id limit $4`;
 
+/** Result: how many. $1 user. Index: push_subscription_user, alone. Always one row. */
+const COUNT = `select count(*)::float8 as subscriptions from app.push_subscriptions where user_id = $1`;
+
 /**
  * Stores the subscription of a browser, or brings the keys of one that is there up to date. Result: its id.
  *
@@ -92,6 +95,11 @@ export async function listSubscriptions(
 ): Promise<SubscriptionSummary[]> {
   const { rows } = await db.query<SubscriptionSummary>(LIST, [userId ?? null, failing, after, limit]);
   return rows;
+}
+
+export async function countSubscriptions(db: Queryable, userId: string): Promise<number> {
+  const { rows } = await db.query<{ subscriptions: number }>(COUNT, [userId]);
+  return rows[0]?.subscriptions ?? 0;
 }
 
 function decoded(text: string, bytes: number, name: string): Buffer {
