@@ -1,3 +1,4 @@
+export { deleteQueues } from './delete-queues.ts';
 export type { Attempt, Job } from './job.ts';
 export type { JobContext, JobEnd, JobHandler, JobOutcome } from './job-handler.ts';
 export type { JobLoopOptions } from './job-loop.ts';

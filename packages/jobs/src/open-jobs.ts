@@ -36,8 +36,6 @@ export interface Jobs {
   ready(): Promise<void>;
   /** Makes the queue, or brings its options up to date; idempotent. @throws JOBS_QUEUE_POLICY */
   ensureQueue(queue: Queue): Promise<void>;
-  /** Removes the queue with all its jobs. Idempotent. */
-  deleteQueue(queue: Queue): Promise<void>;
   /** @throws JOBS_JOB_INVALID, JOBS_QUEUE_UNKNOWN */
   send<Data extends object>(queue: Queue<Data>, data: Data, options?: SendOptions & Joining): Promise<Sent>;
   /** One statement; the answers are in the order of the jobs. @throws JOBS_JOB_INVALID, JOBS_QUEUE_UNKNOWN */
@@ -101,9 +99,6 @@ export function openJobs(options: OpenJobsOptions): Jobs {
       await boss.use(async () => undefined);
     },
     ensureQueue: async (queue) => ensureQueue(boss, queue),
-    async deleteQueue(queue) {
-      await boss.use(async (pgboss) => pgboss.deleteQueue(queue.name));
-    },
     async send(queue, data, { client, ...sendOptions } = {}) {
       const [sent] = await send(boss, queue, [{ ...sendOptions, data }], client);
       return sent ?? { sent: false, reason: 'duplicate' };

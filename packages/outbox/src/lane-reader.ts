@@ -96,7 +96,6 @@ export function createLaneReader(options: LaneReaderOptions): LaneReader {
   const { db, lane, waker, batchSize, pollMs, idleWaitMs, leaseTtlMs } = options;
   const { group } = lane;
   const pause = createPause(group, options.pause, (paused) => options.metrics?.paused.set(group, paused));
-  const schedule = options.jobs === undefined ? undefined : createRedriveSchedule(options.jobs, lane);
   let held: Held | undefined;
   let standbyFor: string | undefined;
   let lastEventAtMs = performance.now();
@@ -166,6 +165,8 @@ export function createLaneReader(options: LaneReaderOptions): LaneReader {
   async function open(log: Logger): Promise<Held | undefined> {
     const lanes = await registerGroup(db, group, options.startFrom);
     options.onLanes(lanes);
+    // Anew with each lease: a group that was retired meanwhile has lost its queue.
+    const schedule = options.jobs === undefined ? undefined : createRedriveSchedule(options.jobs, lane);
     if (lane.lane >= lanes) return undefined;
     const opened = await openLaneSession(
       {

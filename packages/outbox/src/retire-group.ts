@@ -1,9 +1,11 @@
 // Forgets a group: it holds no partition of the log any more, and what it had not delivered, it never will.
 
+import { deleteQueues } from '@pulsebox/jobs';
 import { transaction } from '@pulsebox/postgres';
 import type { Pool } from 'pg';
 import { OutboxError } from './outbox-error.ts';
 import { LOCK_GROUP } from './resize-group.ts';
+import { laneLeasePrefix } from './store-cursor.ts';
 import { withAllLanes } from './take-lane.ts';
 
 export interface RetireOptions {
@@ -19,11 +21,17 @@ const STILL_HELD = `select from pulsebox.lease where name = $1 and token = $2 fo
 /** $1 group. Index: cursor_pkey. */
 const DELETE_CURSORS = `delete from outbox.cursor where group_name = $1`;
 
+/** $1 group. Index: parked_pkey. */
+const DELETE_PARKED = `delete from outbox.parked where group_name = $1`;
+
+/** $1 group. Index: attempt_pkey. */
+const DELETE_ATTEMPTS = `delete from outbox.attempt where group_name = $1`;
+
 /** $1 group. Index: consumer_group_pkey. Its leases stay: their tokens must go on growing if the name comes back. */
 const DELETE_GROUP = `delete from outbox.consumer_group where name = $1`;
 
 /**
- * Removes the group and its cursors. A group that is being read is refused: its worker would register it anew, from
+ * Removes the group, its cursors, and its parked events and dead letters with their timers. A group that is being read is refused: its worker would register it anew, from
  * the beginning.
  *
  * @throws OUTBOX_GROUP_UNKNOWN, OUTBOX_LANE_BUSY, OUTBOX_LEASE_LOST
@@ -40,6 +48,10 @@ export async function retireGroup({ pool, group, holder }: RetireOptions): Promi
         });
       }
       await client.query(DELETE_CURSORS, [group]);
+      await client.query(DELETE_PARKED, [group]);
+      await client.query(DELETE_ATTEMPTS, [group]);
+      // The timers of its parked events, of all the lanes that it ever had.
+      await deleteQueues(client, laneLeasePrefix(group));
       await client.query(DELETE_GROUP, [group]);
     }),
   );

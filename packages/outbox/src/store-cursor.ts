@@ -21,7 +21,12 @@ export type StoreOutcome =
 
 /** The name of a lane's lease. */
 export function laneLeaseName(lane: LaneOfGroup): string {
-  return `outbox/${lane.group}/${lane.lane}`;
+  return laneLeasePrefix(lane.group) + lane.lane;
+}
+
+/** What the names of a group's leases begin with, and those of its queues. */
+export function laneLeasePrefix(group: string): string {
+  return `outbox/${group}/`;
 }
 
 /**

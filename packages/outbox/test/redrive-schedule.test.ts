@@ -1,5 +1,6 @@
 import { eventually } from '@pulsebox/test-support';
 import { beforeEach, describe, expect, test } from 'vitest';
+import { retireGroup } from '../src/retire-group.ts';
 import { parkingLane } from './parking-lane.ts';
 import type { RunningRelay } from './relay-runner.ts';
 
@@ -157,4 +158,32 @@ test('a reader that was replaced parks nothing and sets no timer', async () => {
   await eventually(() => one.errors.length > 0);
   expect(await lane.parked(one)).toEqual([]);
   expect(await lane.timers(one)).toEqual({});
+});
+
+test('a group that is retired leaves no parked event, no mark and no queue, and may come back', async () => {
+  const one = lane.start({ ...later, handler: fail });
+  await failing(one, 'k#1', 'k#2', 'l#3');
+  await one.stop();
+  const { group } = one;
+  await lane.pool.query(
+    `insert into outbox.attempt (group_name, lane, position, attempts) values ($1, 0, 1, 1)`,
+    [group],
+  );
+  // Another group, whose name begins likewise, keeps its own.
+  const other = lane.start({ ...later, group: `${group.slice(0, 20)}x`, handler: fail });
+  await failing(other, 'm#4');
+  await retireGroup({ pool: lane.pool, group, holder: 'operator' });
+  const { rows } = await lane.pool.query(
+    `select (select count(*) from outbox.parked where group_name = $1)
+          + (select count(*) from outbox.attempt where group_name = $1)
+          + (select count(*) from pgboss.queue where name like 'outbox/' || $1 || '/%')
+          + (select count(*) from pgboss.job where name like 'outbox/' || $1 || '/%') as left`,
+    [group],
+  );
+  expect(rows).toEqual([{ left: '0' }]);
+  expect(await lane.timers(other)).toEqual({ created: 1 });
+
+  const again = lane.start({ ...later, group, handler: fail });
+  await failing(again, 'n#5');
+  expect(await lane.timers(again)).toEqual({ created: 1 });
 });
