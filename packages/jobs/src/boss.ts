@@ -56,9 +56,11 @@ export function createBoss(options: BossOptions): Boss {
   }
 
   async function stop(): Promise<void> {
-    await Promise.allSettled(inUse);
     const boss = await starting?.catch(() => undefined);
-    await boss?.stop({ close: false, graceful: true, timeout: STOP_TIMEOUT_MS });
+    // At once: maintenance that is under way ends after its present statement.
+    const stopping = boss?.stop({ close: false, graceful: true, timeout: STOP_TIMEOUT_MS });
+    await Promise.allSettled(inUse);
+    await stopping;
   }
 
   return {

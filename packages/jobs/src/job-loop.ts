@@ -2,6 +2,7 @@
 // stops waits for it.
 
 import type { Loop, LoopCheck, TickContext, TickResult } from '@pulsebox/loop';
+import { createBell } from './bell.ts';
 import { createClaim } from './claim.ts';
 import { createHeartbeats } from './heartbeats.ts';
 import type { JobEnd, JobHandler } from './job-handler.ts';
@@ -9,7 +10,6 @@ import type { Job } from './job.ts';
 import { JobsError } from './jobs-error.ts';
 import type { Jobs } from './open-jobs.ts';
 import { waitForAtStop } from './open-jobs.ts';
-import { pause } from './pause.ts';
 import type { Queue } from './queue.ts';
 import { runJob } from './run-job.ts';
 
@@ -53,7 +53,9 @@ export function jobLoop<Data extends object>(options: JobLoopOptions<Data>): Loo
     if (!ensured) await jobs.ensureQueue(queue);
     ensured = true;
     const startedAtMs = performance.now();
-    const running = new Map<Job<Data>, { readonly end: Promise<void>; readonly sinceMs: number }>();
+    /** With the moment since which each runs, in ms of `performance.now()`. */
+    const running = new Map<Job<Data>, number>();
+    const bell = createBell();
     let ended = 0;
     let unwritten = 0;
     let pollAtMs = Infinity;
@@ -65,10 +67,11 @@ export function jobLoop<Data extends object>(options: JobLoopOptions<Data>): Loo
       pollAtMs = found.length === free ? fetchedAtMs : fetchedAtMs + pollMs;
       // Asked to stop meanwhile: nothing new is begun, and what was taken is left to others.
       if (context.stopping.aborted) await Promise.all(found.map(async (job) => jobs.giveBack(job)));
-      else for (const job of found) running.set(job, { end: run(job, fetchedAtMs), sinceMs: fetchedAtMs });
+      else for (const job of found) void run(job, fetchedAtMs);
     }
 
     async function run(job: Job<Data>, fetchedAtMs: number): Promise<void> {
+      running.set(job, fetchedAtMs);
       const claim = createClaim(job, fetchedAtMs);
       heartbeats.add(claim, context.log);
       const handling = runJob({
@@ -87,6 +90,7 @@ export function jobLoop<Data extends object>(options: JobLoopOptions<Data>): Loo
       waitForAtStop(jobs, handling);
       const end = await handling;
       running.delete(job);
+      bell.ring();
       context.progress();
       if (end === 'completed' || end === 'failed' || end === 'settled') ended += 1;
       if (end === 'unwritten') unwritten += 1;
@@ -99,15 +103,13 @@ export function jobLoop<Data extends object>(options: JobLoopOptions<Data>): Loo
     function refillAtMs(): number {
       if (running.size >= concurrency || context.stopping.aborted) return Infinity;
       if (performance.now() - startedAtMs > LONGEST_REFILL_MS) return Infinity;
-      const oldestMs = Math.min(...[...running.values()].map(({ sinceMs }) => sinceMs));
-      return Math.max(oldestMs + LONG_JOB_MS, pollAtMs);
+      return Math.max(Math.min(...running.values()) + LONG_JOB_MS, pollAtMs);
     }
 
     await take();
     if (running.size === 0) return { events: 0, nextInMs: pollMs };
     while (running.size > 0) {
-      const ends = [...running.values()].map(async ({ end }) => end);
-      await pause(refillAtMs() - performance.now(), ends, context.stopping);
+      await bell.wait(refillAtMs() - performance.now(), context.stopping);
       if (refillAtMs() <= performance.now()) {
         await take().catch((error: unknown) => {
           pollAtMs = performance.now() + pollMs;

@@ -1,6 +1,7 @@
 // Runs one attempt of a job: the handler, then the word to the database of how it ended.
 
 import type { Logger } from '@pulsebox/loop';
+import pg from 'pg';
 import type { Claim } from './claim.ts';
 import type { JobEnd, JobHandler, JobOutcome } from './job-handler.ts';
 import type { Job } from './job.ts';
@@ -90,6 +91,7 @@ async function write<Data extends object>(
     try {
       return await tell(options, outcome);
     } catch (error) {
+      if (isRefused(error)) return await write(options, { outcome: 'failed', error });
       if (drained.aborted || claim.remainingMs() < 2 * WRITE_AGAIN_MS) {
         log.error(
           { job: job.id, attempt: job.attempt, err: error, outcome: outcome.outcome },
@@ -103,6 +105,14 @@ async function write<Data extends object>(
       });
     }
   }
+}
+
+/** What will never be written, however often it is tried: an output that jsonb refuses, a wait that is no number. */
+function isRefused(error: unknown): boolean {
+  if (error instanceof JobsError) return error.code === 'JOBS_JOB_INVALID';
+  return (
+    error instanceof TypeError || (error instanceof pg.DatabaseError && error.code?.startsWith('22') === true)
+  );
 }
 
 async function tell<Data extends object>(

@@ -2,6 +2,7 @@
 
 import { randomUUID } from 'node:crypto';
 import type { Queryable } from '@pulsebox/postgres';
+import pg from 'pg';
 import type { JobInsert } from 'pg-boss';
 import type { Boss } from './boss.ts';
 import { throughClient } from './database.ts';
@@ -41,12 +42,18 @@ export async function send<Data extends object>(
 ): Promise<readonly Sent[]> {
   if (jobs.length === 0) return [];
   const rows = jobs.map((job) => rowOf(queue, job));
-  const ids = await boss.use(async (pgboss) =>
-    pgboss.insert(queue.name, rows, {
-      returnId: true,
-      ...(client === undefined ? {} : { db: throughClient(client) }),
-    }),
-  );
+  const ids = await boss.use(async (pgboss) => {
+    try {
+      return await pgboss.insert(queue.name, rows, {
+        returnId: true,
+        ...(client === undefined ? {} : { db: throughClient(client) }),
+      });
+    } catch (error) {
+      // jsonb takes neither NUL nor half a surrogate pair.
+      if (!(error instanceof pg.DatabaseError) || error.code !== '22P05') throw error;
+      throw invalid(queue, `expected data that PostgreSQL can store, got ${error.message}`, error);
+    }
+  });
   const stored = new Set(ids);
   return rows.map(({ id }) => (stored.has(id) ? { sent: true, id } : { sent: false, reason: 'duplicate' }));
 }
@@ -88,8 +95,9 @@ function rowOf<Data extends object>(
   };
 }
 
-function invalid(queue: Queue, message: string): JobsError {
+function invalid(queue: Queue, message: string, cause?: unknown): JobsError {
   return new JobsError('JOBS_JOB_INVALID', `a job for ${queue.name}: ${message}`, {
     hint: 'mend the call that sends it; nothing was sent',
+    cause,
   });
 }

@@ -10,6 +10,7 @@ import { STATEMENT_MS, throughClient, throughPool } from './database.ts';
 import type { Attempt } from './job.ts';
 import { fenced } from './job.ts';
 import { jobOutput } from './job-output.ts';
+import { JobsError } from './jobs-error.ts';
 
 export interface Joining {
   /** A client inside a transaction of the caller's: what is written commits with it, or not at all. */
@@ -82,6 +83,13 @@ export async function fail(
   attempt: Attempt,
   { error, client, retry = true, retryInSeconds }: FailOptions & { readonly error: unknown },
 ): Promise<Failure> {
+  if (retryInSeconds !== undefined && !(Number.isFinite(retryInSeconds) && retryInSeconds >= 0)) {
+    throw new JobsError(
+      'JOBS_JOB_INVALID',
+      `a job of ${attempt.queue}: expected retryInSeconds to be a number from 0 up, got ${retryInSeconds}`,
+      { hint: 'leave it out for the backoff of the queue' },
+    );
+  }
   const output = jobOutput(error);
   const affected = await boss.use(async (pgboss) => {
     if (retry && retryInSeconds === undefined) return await failWith(pgboss, attempt, output, client);

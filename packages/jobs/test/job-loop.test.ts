@@ -1,6 +1,7 @@
 import { createWorker } from '@pulsebox/loop';
-import { createTestDatabase, eventually, freePort } from '@pulsebox/test-support';
-import type { TestDatabase } from '@pulsebox/test-support';
+import { createPool } from '@pulsebox/postgres';
+import { createTestDatabase, eventually, freePort, tcpProxy } from '@pulsebox/test-support';
+import type { TcpProxy, TestDatabase } from '@pulsebox/test-support';
 import { afterAll, afterEach, beforeAll, describe, expect, inject, test } from 'vitest';
 import { jobLoop, openJobs } from '../src/index.ts';
 import type { JobHandler, JobLoopOptions, Jobs, Queue, QueueOptions } from '../src/index.ts';
@@ -175,6 +176,20 @@ describe('a loop of jobs', () => {
     expect(ends.toSorted()).toEqual(['completed', 'failed', 'failed', 'settled', 'unfinished']);
   });
 
+  test('fails a job whose end cannot be kept, instead of trying for ever', async () => {
+    const { queue, ends } = await run(2, async ({ data }) =>
+      data.n === 1
+        ? { outcome: 'completed', output: { text: 'a\u0000b' } }
+        : { outcome: 'failed', error: 'busy', retryInSeconds: Number.NaN },
+    );
+    await eventually(() => ends.length === 2);
+    expect(ends).toEqual(['failed', 'failed']);
+    expect(await rowsOf(database.pool, queue)).toMatchObject([
+      { state: 'retry', output: { message: expect.stringContaining('Unicode') } },
+      { state: 'retry', output: { code: 'JOBS_JOB_INVALID' } },
+    ]);
+  });
+
   test('shows in its checks that the last jobs failed, until one is completed', async () => {
     const queue = newQueue({ attempts: 1 });
     const loop = jobLoop({
@@ -190,7 +205,7 @@ describe('a loop of jobs', () => {
     for (const n of [1, 2]) await jobs.send(queue, { n });
     const shown = await eventually(() => {
       const { jobs: check } = loop.checks?.() ?? {};
-      return check?.detail?.includes('2') === true ? check : undefined;
+      return check?.detail?.includes('last 2') === true ? check : undefined;
     });
     expect(shown).toEqual({ status: 'degraded', detail: `the last 2 job(s) of ${queue.name} failed` });
     await jobs.send(queue, { n: 3 });
@@ -204,6 +219,62 @@ describe('a loop of jobs', () => {
   ] as const)('refuses %o', ([options, message]) => {
     const queue = newQueue();
     expect(() => jobLoop({ jobs, queue, handler: async () => undefined, ...options })).toThrow(message);
+  });
+});
+
+describe('a database that is away', () => {
+  async function behindProxy(
+    handler: JobHandler<Numbered>,
+  ): Promise<{ proxy: TcpProxy; queue: Queue<Numbered>; loop: TurningLoop; close: () => Promise<void> }> {
+    const queue = newQueue();
+    await jobs.ensureQueue(queue);
+    const proxy = await tcpProxy(database.url);
+    const pool = createPool({ connection: { connectionString: proxy.url }, onIdleError: () => undefined });
+    const own = openJobs({ pool, log: quiet });
+    const loop = turnLoop(jobLoop({ jobs: own, queue, handler, pollMs: 20 }));
+    return {
+      proxy,
+      queue,
+      loop,
+      async close() {
+        await loop.stopNow();
+        await own.stop();
+        await pool.end();
+        await proxy.close();
+      },
+    };
+  }
+
+  test('is told of a job that ended meanwhile as soon as it is back, and the job does not run again', async () => {
+    const cut = Promise.withResolvers<void>();
+    let runs = 0;
+    const { proxy, queue, loop, close } = await behindProxy(async () => {
+      runs += 1;
+      await cut.promise;
+    });
+    await jobs.send(queue, { n: 1 });
+    await eventually(() => runs === 1);
+    proxy.cut();
+    cut.resolve();
+    await new Promise((resolve) => setTimeout(resolve, 700));
+    expect(await states(queue)).toEqual(['active']);
+    proxy.restore();
+    await eventually(async () => (await states(queue))[0] === 'completed');
+    expect(loop.errors).toEqual([]);
+    expect(runs).toBe(1);
+    await close();
+  });
+
+  test('makes ticks fail, and holds none of them: the loop goes on when it is back', async () => {
+    const { proxy, queue, loop, close } = await behindProxy(async () => undefined);
+    await eventually(() => loop.results.length > 0);
+    proxy.stall();
+    const error = await eventually(() => loop.errors[0]);
+    expect(error).toMatchObject({ message: 'no answer within 10000 ms' });
+    proxy.restore();
+    await jobs.send(queue, { n: 1 });
+    await eventually(async () => (await states(queue))[0] === 'completed');
+    await close();
   });
 });
 

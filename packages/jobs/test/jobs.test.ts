@@ -142,6 +142,19 @@ describe('sending', () => {
     });
   });
 
+  test('refuses data that PostgreSQL cannot store', async () => {
+    const jobs = open();
+    const queue = defineQueue<{ text: string }>('texts');
+    await jobs.ensureQueue(queue);
+    await expect(jobs.send(queue, { text: 'a\u0000b' })).rejects.toMatchObject({
+      code: 'JOBS_JOB_INVALID',
+      message: expect.stringContaining('expected data that PostgreSQL can store'),
+    });
+    await expect(jobs.send(queue, 'text' as never)).rejects.toThrow(
+      'expected data to be an object, got "text"',
+    );
+  });
+
   test.for([
     [{ delaySeconds: -1 }, 'expected delaySeconds to be a number from 0 up, got -1'],
     [{ delaySeconds: 1, startAt: new Date() }, 'expected delaySeconds or startAt, got both'],
@@ -275,6 +288,17 @@ describe('an attempt', () => {
       [c.data.n]: 'failed',
       [d.data.n]: 'retry',
     });
+  });
+
+  test('is not failed with a wait that is none', async () => {
+    const { jobs, queue } = await openWith();
+    await jobs.send(queue, { n: 1 });
+    const job = await fetchOne(jobs, queue);
+    await expect(jobs.fail(job, 'busy', { retryInSeconds: Number.NaN })).rejects.toMatchObject({
+      code: 'JOBS_JOB_INVALID',
+      message: expect.stringContaining('expected retryInSeconds to be a number from 0 up, got NaN'),
+    });
+    expect(await rowsOf(database.pool, queue)).toMatchObject([{ state: 'active' }]);
   });
 
   test("is nobody's when the transaction that fetched it is rolled back", async () => {
