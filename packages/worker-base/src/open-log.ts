@@ -2,6 +2,7 @@
 
 import { randomBytes } from 'node:crypto';
 import { hostname } from 'node:os';
+import { openJobs } from '@pulsebox/jobs';
 import type { ComposeContext, Loop } from '@pulsebox/loop';
 import { createWaker, housekeeping, outboxMetrics, relay } from '@pulsebox/outbox';
 import type { DeliveryOrder, Handler, StartFrom } from '@pulsebox/outbox';
@@ -11,6 +12,7 @@ import type { Pool } from 'pg';
 import { connections } from './database-variables.ts';
 import type { databaseVariables } from './database-variables.ts';
 import { afterFirstSuccess } from './first-success.ts';
+import { withJobsUpkeep } from './jobs-upkeep.ts';
 import type { outboxVariables } from './outbox-variables.ts';
 
 export interface ConsumerGroup {
@@ -29,7 +31,7 @@ export interface OpenLogOptions {
   >;
   /** Shows in `pg_stat_activity`. */
   readonly applicationName: string;
-  /** What must be in the database before anything is read; a worker never migrates. */
+  /** What must be in the database before anything is read, that of jobs included; a worker never migrates. */
   readonly migrations: readonly MigrationSet[];
   /** The longest one statement may take, in milliseconds, where every statement is a short one. Default: no limit. */
   readonly queryTimeoutMs?: number;
@@ -41,7 +43,7 @@ export interface OpenedLog {
   readonly holder: string;
   /** A loop that delivers to the handler. */
   consume(group: ConsumerGroup): Loop;
-  /** The loop that makes partitions, drops them, and keeps the gauges right; one per worker. */
+  /** The loop that makes partitions, drops them, keeps the gauges right, and looks after pg-boss; one per worker. */
   readonly housekeeping: Loop;
   /** A loop of one's own, which turns only once the database has what it needs. */
   whenMigrated(loop: Loop): Loop;
@@ -59,6 +61,7 @@ export function openLog(options: OpenLogOptions): OpenedLog {
     onIdleError: (error) => log.warn({ err: error }, 'an idle database connection broke; it is replaced'),
   });
   const waker = createWaker({ connection: config.OUTBOX_WORKER_LISTEN_NOTIFY ? direct : undefined, log });
+  const jobs = openJobs({ pool, log });
   const metrics = outboxMetrics(registry);
   const holder = `${hostname()}/${process.pid}/${randomBytes(4).toString('hex')}`;
   // Both loops wait for the one answer: one that never comes must not make them stuck.
@@ -83,25 +86,30 @@ export function openLog(options: OpenLogOptions): OpenedLog {
           leaseTtlMs: config.OUTBOX_LEASE_SECONDS * 1_000,
           deadlineMs: config.OUTBOX_BATCH_DEADLINE_SECONDS * 1_000,
           maxAttempts: config.OUTBOX_MAX_ATTEMPTS,
+          jobs,
           ...(startFrom === undefined ? {} : { startFrom }),
           ...(order === undefined ? {} : { order }),
         }),
       ),
     housekeeping: whenMigrated(
-      housekeeping({
-        pool,
-        holder,
-        metrics,
-        keepSeconds: config.OUTBOX_KEEP_HOURS * 3_600,
-        retentionLimitSeconds: config.OUTBOX_RETENTION_HOURS * 3_600,
-        partitionSize: config.OUTBOX_PARTITION_EVENTS,
-        // A rebuild of a search index reads the log from a cursor of its own.
-        pinnedBy: ['search/reindex/'],
-      }),
+      withJobsUpkeep(
+        housekeeping({
+          pool,
+          holder,
+          metrics,
+          keepSeconds: config.OUTBOX_KEEP_HOURS * 3_600,
+          retentionLimitSeconds: config.OUTBOX_RETENTION_HOURS * 3_600,
+          partitionSize: config.OUTBOX_PARTITION_EVENTS,
+          // A rebuild of a search index reads the log from a cursor of its own.
+          pinnedBy: ['search/reindex/'],
+        }),
+        jobs,
+      ),
     ),
     whenMigrated,
     async close(): Promise<void> {
       await waker.close();
+      await jobs.stop();
       await pool.end();
     },
   };
