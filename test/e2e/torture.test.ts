@@ -36,11 +36,13 @@ describe('under torture', () => {
         'crash',
         'network away',
         'scale',
+        'lanes',
         'clock',
         'store answer lost',
       ]),
     );
     expect(figures.ranOut).toBeGreaterThan(0);
+    expect(figures.lanes).toBeGreaterThan(1);
   }, 60_000);
 
   test('it would notice the loss of late events above the xmax of the snapshot', async () => {

@@ -1,6 +1,8 @@
 // Carries out the planned mishaps, and keeps a record of them on the database's clock.
 
+import { resizeGroup } from '@pulsebox/outbox';
 import type { Queryable } from '@pulsebox/postgres';
+import type { Pool } from 'pg';
 import { end, terminate } from './fleet.ts';
 import type { Fleet, Member } from './fleet.ts';
 import { requestMishapKinds, workerMishapKinds } from './mishaps.ts';
@@ -8,13 +10,14 @@ import type { Mishap, RequestMishapKind, WorkerMishapKind } from './mishaps.ts';
 import type { Network } from './network.ts';
 import type { Pause } from './pause.ts';
 import type { Random } from './random.ts';
-import { leaseOf } from './schema.ts';
+import { holderName } from './schema.ts';
 import type { TortureServer } from './server.ts';
 
-/** Result: the number of the worker that holds the lease. $1 the lease's name. Index: lease_pkey. 0 rows: nobody. */
+/** Result: the number of a worker that reads a lane of the group. $1 group, $2 what chooses one. 0 rows: nobody does. */
 const READER = `
   select split_part(holder, '/', 2)::integer as worker from pulsebox.lease
-  where name = $1 and expires_at > clock_timestamp()`;
+  where starts_with(name, 'outbox/' || $1 || '/') and holder is not null and expires_at > clock_timestamp()
+  order by hashtext(name || $2) limit 1`;
 
 const MISHAP_BEGINS = `insert into torture.mishap (worker, kind) values ($1, $2) returning id`;
 
@@ -36,6 +39,7 @@ const CUT_ONE = `
 export interface ChaosOptions {
   /** Waits for the database to be back. */
   readonly db: Queryable;
+  readonly pool: Pool;
   readonly fleet: Fleet;
   readonly network: Network;
   /** Undefined: the server is somebody's, and no crash is planned. */
@@ -52,6 +56,7 @@ export async function chaos(options: ChaosOptions, mishaps: readonly Mishap[]): 
   // Each of these is done one at a time: a request, an outage.
   let lastRequest: Promise<void> = Promise.resolve();
   let lastOutage: Promise<void> = Promise.resolve();
+  let lastResize: Promise<void> = Promise.resolve();
   for (const mishap of mishaps) {
     if (!(await options.pause(startedAtMs + mishap.atMs - performance.now()))) break;
     if (isOneOf(requestMishapKinds, mishap.kind)) {
@@ -64,12 +69,15 @@ export async function chaos(options: ChaosOptions, mishaps: readonly Mishap[]): 
       if (member === undefined) continue;
       if (kind !== 'clock') member.busy = true;
       underWay.push(befall(options, { ...mishap, kind, member }));
+    } else if (mishap.kind === 'lanes') {
+      const { draw } = mishap;
+      lastResize = lastResize.then(() => changeLanes(options, draw));
     } else if (mishap.kind === 'scale') {
       underWay.push(scale(options, mishap.draw));
     } else {
       lastOutage = lastOutage.then(() => strikeWorld(options, mishap));
     }
-    underWay.push(lastRequest, lastOutage);
+    underWay.push(lastRequest, lastOutage, lastResize);
   }
   over.abort();
   await Promise.all(underWay);
@@ -85,7 +93,7 @@ export async function cutWriters(db: Queryable, pause: Pause, random: Random): P
 async function victimOf({ db, fleet, groups }: ChaosOptions, mishap: Mishap): Promise<Member | undefined> {
   if (mishap.victim === 'any') return fleet.idle().at(-1);
   const group = groups[mishap.draw % groups.length] ?? '';
-  const { rows } = await db.query<{ worker: number }>(READER, [leaseOf(group)]);
+  const { rows } = await db.query<{ worker: number }>(READER, [group, String(mishap.draw)]);
   const idle = fleet.idle();
   return idle.find((member) => member.number === rows[0]?.worker) ?? idle[0];
 }
@@ -124,6 +132,19 @@ async function befall(options: ChaosOptions, { kind, member, lastsMs, draw }: Bl
   }
 }
 
+const MOST_LANES = 5;
+
+/** Begun, and left to the workers: the next change may come before this one is done, and takes its place. */
+async function changeLanes({ db, pool, groups }: ChaosOptions, draw: number): Promise<void> {
+  const group = groups[draw % groups.length] ?? '';
+  const lanes = 1 + (Math.floor(draw / groups.length) % MOST_LANES);
+  const ended = await begin({ db }, 'lanes', null);
+  const operator = { holder: holderName(0, process.pid), timeoutMs: 4_000, signal: AbortSignal.abort() };
+  // Too busy, or the server is down: then the lanes stay as they are.
+  await resizeGroup({ pool, group, lanes, ...operator }).catch(() => undefined);
+  await ended();
+}
+
 /** More pods, or fewer: those that leave are asked to, and not replaced. */
 async function scale(options: ChaosOptions, size: number): Promise<void> {
   const { fleet } = options;
@@ -155,7 +176,7 @@ async function strikeWorld(options: ChaosOptions, { kind, lastsMs }: Mishap): Pr
 
 /** Records that it begins; what is returned records that it has ended. */
 async function begin(
-  { db }: ChaosOptions,
+  { db }: Pick<ChaosOptions, 'db'>,
   kind: Mishap['kind'],
   worker: number | null,
 ): Promise<() => Promise<void>> {

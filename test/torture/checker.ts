@@ -62,7 +62,7 @@ const UNEXPLAINED = `
   select count(*) over ()::float8 as count,
          format('event %s was delivered to %s again by worker %s (batch %s, token %s) after worker %s (batch %s, token %s), %s',
                 position, group_name, worker, batch, token, before_worker, before_batch, before_token,
-                case when token = before_token then 'under the same lease'
+                case when same_reign then 'under the same lease'
                      when not lease_ended then 'which still holds the lease'
                      when lease_ran_out then 'whose lease ran out though nothing had happened to it'
                      else 'which had given its lease back' end) as offender

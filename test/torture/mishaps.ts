@@ -17,7 +17,14 @@ export const requestMishapKinds = [
 ] as const;
 
 /** What befalls everybody. */
-export const worldMishapKinds = ['crash', 'power cut', 'network away', 'network hung', 'scale'] as const;
+export const worldMishapKinds = [
+  'crash',
+  'power cut',
+  'network away',
+  'network hung',
+  'scale',
+  'lanes',
+] as const;
 
 export type WorkerMishapKind = (typeof workerMishapKinds)[number];
 export type RequestMishapKind = (typeof requestMishapKinds)[number];
@@ -31,7 +38,7 @@ export interface Mishap {
   readonly lastsMs: number;
   /** The worker that reads a group, or any of them. */
   readonly victim: 'reader' | 'any';
-  /** Draws which group's reader, how far a clock moves, or how many workers there shall be. */
+  /** Draws which group's reader, how far a clock moves, how many workers there shall be, or which group gets how many lanes. */
   readonly draw: number;
 }
 
@@ -55,6 +62,7 @@ export function planMishaps(options: TortureOptions, random: Random, crashes: bo
   const { durationMs } = options;
   const weathers: Weather[] = [
     { kinds: requestMishapKinds, fromMs: 300, pauseMs: [150, 900], lastsMs: [0, 0] },
+    { kinds: ['lanes'], fromMs: 400, pauseMs: [600, 2_500], lastsMs: [0, 0] },
     { kinds: ['clock'], fromMs: 700, pauseMs: [800, 3_000], lastsMs: [0, 0] },
     { kinds: ['network away', 'network hung'], fromMs: 2_000, pauseMs: [3_000, 9_000], lastsMs: [50, 2_500] },
   ];

@@ -21,15 +21,17 @@ export interface Figures {
   /** Leases that changed hands after their deadline, and after they were given back. */
   readonly ranOut: number;
   readonly givenBack: number;
+  /** The most lanes that a group was read in. */
+  readonly lanes: number;
 }
 
 const FIGURES = `
   select (select count(*) from torture.emitted)::float8 as events,
          (select count(*) from torture.emitted where behaviour = 'large')::float8 as largest,
          (select count(*) from (
-            select position, max(position) over (partition by group_name order by id
+            select position, max(position) over (partition by group_name, lane order by id
                                                  rows between unbounded preceding and 1 preceding) as highest
-            from (select distinct on (position, group_name) id, group_name, position
+            from (select distinct on (position, group_name) id, group_name, lane, position
                   from torture.delivery order by position, group_name, id) f
           ) d where position < highest)::float8 as late,
          (select count(*) from torture.delivery)::float8 as deliveries,
@@ -41,7 +43,8 @@ const FIGURES = `
           from (select coalesce(explained_by, 'nothing') as kind, count(*) as n
                 from torture.redelivery group by 1) r) as explained,
          (select count(*) from torture.reign where previous_ran_out)::float8 as "ranOut",
-         (select count(*) from torture.reign where not previous_ran_out and token > 1)::float8 as "givenBack"`;
+         (select count(*) from torture.reign where not previous_ran_out and token > 1)::float8 as "givenBack",
+         (select max(lane) + 1 from torture.delivery)::float8 as lanes`;
 
 export async function collectFigures(db: Queryable): Promise<Figures> {
   const { rows } = await db.query<Figures>(FIGURES);
@@ -72,7 +75,7 @@ export function renderReport({ options, tally, figures, checks, crashes, caughtU
       (kinds, line) => `${line === 0 ? 'mishaps ' : '        '}    ${counts(figures.mishaps, kinds)}`,
     ),
     `            the lease changed hands ${n(figures.ranOut)} times by its deadline, ${n(figures.givenBack)} times by being given back`,
-    `delivered   ${n(figures.deliveries)} to ${options.groups} groups in ${n(figures.batches)} batches, ${n(figures.late)} late`,
+    `delivered   ${n(figures.deliveries)} to ${options.groups} groups of up to ${figures.lanes} lanes in ${n(figures.batches)} batches, ${n(figures.late)} late`,
     `again       ${n(figures.redelivered)}${figures.redelivered === 0 ? '' : `, because of: ${counts(figures.explained, Object.keys(figures.explained))}`}`,
     '',
     ...checks.flatMap(renderCheck),

@@ -185,13 +185,19 @@ async function untilAllAreRead(pool: Pool, fleet: Fleet, groups: number): Promis
   }
 }
 
-/** $1 position. Indexes: delivery_position, delivery_pkey from its end. */
+/**
+ * Result: how many groups have all their lanes at or behind position $1, and no change of lanes under way.
+ * Indexes: consumer_group_pkey, cursor_pkey, delivery_pkey from its end.
+ */
 const UNTIL_DELIVERED = `
-  select (select count(distinct group_name) from torture.delivery where position = $1)::float8 as groups,
+  select (select count(*) from outbox.consumer_group g
+          where g.resize_lanes is null
+            and g.lanes = (select count(*) from outbox.lane_cursors(g.name, g.lanes) c
+                           where c.position >= $1 and c.frozen_snapshot is null))::float8 as groups,
          coalesce((select max(id) from torture.delivery), 0)::float8 as newest`;
 
 /**
- * Nothing is open any more when the last event is written, so whoever delivers it has delivered everything before:
+ * Nothing is open any more when the last event is written, so a lane that has passed it has delivered all of its own:
  * late events come first in a batch. False: deliveries have ceased.
  */
 async function untilDelivered(

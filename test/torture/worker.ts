@@ -17,10 +17,10 @@ export interface WorkerSettings {
   readonly seed: number;
 }
 
-/** $1 positions, $2 keys, $3 counters, in the order of delivery; $4 worker, $5 fencing token, $6 batch, $7 group. */
+/** $1 positions, $2 keys, $3 counters, in the order of delivery; $4 worker, $5 fencing token, $6 batch, $7 group, $8 lane. */
 const DELIVER = `
-  insert into torture.delivery (position, key, counter, worker, token, batch, group_name)
-  select position, key, counter, $4, $5, $6, $7
+  insert into torture.delivery (position, key, counter, worker, token, batch, group_name, lane)
+  select position, key, counter, $4, $5, $6, $7, $8
   from unnest($1::bigint[], $2::text[], $3::bigint[]) with ordinality as e(position, key, counter, n)
   order by n`;
 
@@ -61,7 +61,7 @@ await runWorker({
       pollMs: 200,
       idleWaitMs: 500,
       // It heeds no abort: the worst that a handler can do to the log.
-      handler: async ({ events }, { fencingToken }) => {
+      handler: async ({ events, lane }, { fencingToken }) => {
         await dawdle(events.length);
         const batch = (batches.get(group) ?? 0) + 1;
         batches.set(group, batch);
@@ -73,6 +73,7 @@ await runWorker({
           fencingToken,
           batch,
           group,
+          lane,
         ]);
         // Whoever dies here has delivered a batch and not stored its cursor.
         await dawdle(events.length);

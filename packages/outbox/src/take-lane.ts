@@ -18,7 +18,8 @@ export interface TakeLaneOptions {
   readonly timeoutMs: number;
 }
 
-const LEASE_TTL_MS = 15_000;
+/** A command that dies holds the lanes up for so long. */
+const LEASE_TTL_MS = 5_000;
 const TRY_EVERY_MS = 50;
 /** Asking writes to the lease's row. */
 const ASK_EVERY_MS = 1_000;
