@@ -128,6 +128,66 @@ describe('migrate', () => {
   });
 });
 
+describe('a set that is code', () => {
+  /** A library that makes a table, and knows by itself whether it has. */
+  const library = (fault?: Error): MigrationSet => ({
+    name: 'library',
+    migrations: [
+      {
+        number: 7,
+        name: '0007_library',
+        async isApplied(client) {
+          const { rows } = await client.query(`select to_regclass('book') is not null as there`);
+          return rows[0].there;
+        },
+        async apply(client) {
+          await client.query('create table book (id int)');
+          if (fault !== undefined) throw fault;
+        },
+      },
+    ],
+  });
+
+  const recorded = async (): Promise<unknown[]> =>
+    (await database.pool.query(`select number, name from pulsebox.migration where set_name = 'library'`))
+      .rows;
+
+  test('is applied in its turn, once by all who migrate, and recorded', async () => {
+    const sets = [set, library()];
+    const { pending } = await migrationStatus(connection, sets);
+    expect(names(pending)).toEqual(['0001_orders', '0002_lines', '0007_library']);
+    const outcomes = await Promise.all([1, 2, 3].map(async () => migrate(connection, sets)));
+    expect(
+      outcomes.flatMap((outcome) => names(outcome.applied)).filter((name) => name === '0007_library'),
+    ).toEqual(['0007_library']);
+    expect(await recorded()).toEqual([{ number: 7, name: '0007_library' }]);
+    await expect(assertMigrated(connection, sets)).resolves.toBeUndefined();
+  });
+
+  test('is asked whether it is there, whatever is recorded', async () => {
+    await database.pool.query('create table book (id int)');
+    expect(names((await migrate(connection, [library()])).applied)).toEqual([]);
+    await database.pool.query('drop table book');
+    await expect(assertMigrated(connection, [library()])).rejects.toThrow('library/0007_library');
+    await migrate(connection, [library()]);
+    await database.pool.query('drop table book');
+    expect(names((await migrate(connection, [library()])).applied)).toEqual(['0007_library']);
+    expect(await recorded()).toHaveLength(1);
+  });
+
+  test('leaves nothing when it fails, and says what it knows of the remedy', async () => {
+    const fault = Object.assign(new Error('too many books'), { hint: 'sell some' });
+    await expect(migrate(connection, [library(fault)])).rejects.toMatchObject({
+      code: 'POSTGRES_MIGRATION_FAILED',
+      message: 'migration library/0007_library failed: too many books',
+      hint: 'sell some',
+      cause: fault,
+    });
+    expect(await recorded()).toEqual([]);
+    expect((await migrationStatus(connection, [library()])).pending).toHaveLength(1);
+  });
+});
+
 describe('a worker at its start', () => {
   test('refuses a database where migrations are pending, and names them', async () => {
     await expect(assertMigrated(connection, [set])).rejects.toMatchObject({
