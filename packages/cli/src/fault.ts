@@ -13,6 +13,9 @@ export interface Fault {
 
 /** Codes of other packages where the fault is in what was asked for, or in the configuration. */
 const USAGE: ReadonlySet<string> = new Set([
+  'GMAIL_CLIENT_REFUSED',
+  'GMAIL_GRANT_REVOKED',
+  'GMAIL_KEYRING_INVALID',
   'LOOP_ENV_INVALID',
   'OUTBOX_CHANNEL_INVALID',
   'OUTBOX_EVENT_INVALID',
@@ -29,7 +32,7 @@ const USAGE: ReadonlySet<string> = new Set([
   'SEARCH_SINK_DENIED',
 ]);
 
-const AWAY: ReadonlySet<string> = new Set(['SEARCH_SINK_AWAY']);
+const AWAY: ReadonlySet<string> = new Set(['GMAIL_AWAY', 'GMAIL_RATE_LIMITED', 'SEARCH_SINK_AWAY']);
 
 export function faultOf(error: unknown): Fault {
   if (error instanceof CliError) return error;

@@ -8,6 +8,7 @@ import { declareDead } from './commands/dead.ts';
 import { declareDoctor } from './commands/doctor.ts';
 import { declareEmit } from './commands/emit.ts';
 import { declareGroups } from './commands/groups.ts';
+import { declareMail } from './commands/mail.ts';
 import { declareMigrate } from './commands/migrate.ts';
 import { declarePush } from './commands/push.ts';
 import { declareReindex } from './commands/reindex.ts';
@@ -27,6 +28,7 @@ const COMMANDS: readonly ((program: Command, run: Run) => void)[] = [
   declareDead,
   declareSearch,
   declareReindex,
+  declareMail,
   declarePush,
   declareVapid,
   declareDoctor,

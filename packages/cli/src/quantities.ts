@@ -5,9 +5,9 @@ export function count(value: number): string {
   return Math.round(value).toLocaleString('en-US');
 }
 
-/** `3 events`, `1 event` */
-export function plural(value: number, noun: string): string {
-  return `${count(value)} ${noun}${value === 1 ? '' : 's'}`;
+/** `3 events`, `1 event`; `2 mailboxes` where the plural is given. */
+export function plural(value: number, noun: string, several = `${noun}s`): string {
+  return `${count(value)} ${value === 1 ? noun : several}`;
 }
 
 /** `3 ms`, `1.2 s`, `42 s`, `5 min`, `3 h 20 min`, `2 d 4 h`. */

@@ -14,6 +14,8 @@ export type { Mail, MailOptions, MailSyncOptions } from './mail.ts';
 export { createMail } from './mail.ts';
 export type { MailboxGaugesOptions } from './mailbox-gauges.ts';
 export { mailboxGauges } from './mailbox-gauges.ts';
+export type { MailboxStatus } from './mailbox-status.ts';
+export { mailboxStatus } from './mailbox-status.ts';
 export type { MailNotification, RecordedNotifications } from './notifications.ts';
 export { recordNotifications } from './notifications.ts';
 export type { Consent, OAuthClient, Tokens } from './oauth.ts';
