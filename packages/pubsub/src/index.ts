@@ -1,5 +1,7 @@
 import type { MigrationSet } from '@pulsebox/postgres';
 
+export type { Bridge, BridgeOptions } from './bridge.ts';
+export { createBridge } from './bridge.ts';
 export type { PubSubConnection } from './credentials.ts';
 export { checkCredentials } from './credentials.ts';
 export type { Misunderstood, PubSubDeadLetter } from './dead-letter.ts';
@@ -17,8 +19,8 @@ export { pullLoop } from './pull-loop.ts';
 export type { PulledMessage } from './pull-stream.ts';
 export type { PubSubErrorCode, PubSubErrorOptions } from './pubsub-error.ts';
 export { PubSubError, pubsubErrorCodes } from './pubsub-error.ts';
-export type { PullMetrics } from './pubsub-metrics.ts';
-export { messageOutcomes, pullMetrics } from './pubsub-metrics.ts';
+export type { BridgeMetrics, PullMetrics } from './pubsub-metrics.ts';
+export { bridgeMetrics, messageOutcomes, pullMetrics } from './pubsub-metrics.ts';
 
 /** Messages that could not be understood. */
 export const pubsubMigrations: MigrationSet = {

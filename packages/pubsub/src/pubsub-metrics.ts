@@ -12,6 +12,12 @@ export interface PullMetrics {
   readonly streamsLost: Counter;
 }
 
+export interface BridgeMetrics {
+  readonly events: Counter<'outcome'>;
+  readonly bytes: Counter;
+}
+
+export const bridgeOutcomes = ['published', 'rejected', 'passed_over'] as const;
 export const messageOutcomes = ['known_address', 'unknown_address', 'folded', 'unparseable'] as const;
 
 export function pullMetrics(registry: Registry): PullMetrics {
@@ -49,6 +55,25 @@ export function pullMetrics(registry: Registry): PullMetrics {
     streamsLost: new Counter({
       name: 'pubsub_streams_lost_total',
       help: 'Streaming pulls that the server has ended or refused. It ends some as a routine.',
+      registers,
+    }),
+  };
+}
+
+export function bridgeMetrics(registry: Registry): BridgeMetrics {
+  const registers = [registry];
+  const events = new Counter({
+    name: 'pubsub_bridge_events_total',
+    help: 'Events that the bridge was handed: published, rejected by Pub/Sub, or passed_over since their topic is not chosen.',
+    labelNames: ['outcome'],
+    registers,
+  });
+  for (const outcome of bridgeOutcomes) events.inc({ outcome }, 0);
+  return {
+    events,
+    bytes: new Counter({
+      name: 'pubsub_bridge_bytes_total',
+      help: 'Bytes of the messages that were published, as Pub/Sub counts them.',
       registers,
     }),
   };
