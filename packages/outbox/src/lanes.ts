@@ -54,6 +54,8 @@ export function createLanes(options: LanesOptions): Lanes {
   const { db, group, holder: me, pollMs, leaseTtlMs, longestRestMs } = options;
   const lookEveryMs = leaseTtlMs / 3;
   const readers = new Map<number, LaneReader>();
+  /** Of readers whose lanes are no more. */
+  const closing = new Set<Promise<void>>();
   /** Free lanes that were left to others, and since when. */
   const leftSinceMs = new Map<number, number>();
   let lanes = 1;
@@ -76,6 +78,15 @@ export function createLanes(options: LanesOptions): Lanes {
     lanes = now;
     nextLookAtMs = 0;
     leftSinceMs.clear();
+    for (const [lane, reader] of readers) if (lane >= now) retire(lane, reader);
+  }
+
+  /** It stands at a barrier, or has just found out; what it says of its lane must not stay. */
+  function retire(lane: number, reader: LaneReader): void {
+    readers.delete(lane);
+    served = served.filter((one) => one.lane !== lane);
+    const ended = reader.close().finally(() => closing.delete(ended));
+    closing.add(ended);
   }
 
   async function turn(context: TickContext): Promise<TickResult> {
@@ -143,7 +154,8 @@ export function createLanes(options: LanesOptions): Lanes {
       // Its holder learns of it at once, or at its next renewal.
       pursue(step.ask, now + lookEveryMs + pollMs);
     }
-    const others = holdings.filter(({ holder }) => holder !== null && holder !== me);
+    // Held by others, or kept for them.
+    const others = holdings.filter(({ holder, expiresInMs }) => expiresInMs > 0 && holder !== me);
     for (const { expiresInMs } of others)
       nextLookAtMs = Math.min(nextLookAtMs, now + expiresInMs + AFTER_EXPIRY_MS);
   }
@@ -174,7 +186,7 @@ export function createLanes(options: LanesOptions): Lanes {
       forgetNotices();
       const held = served.some(({ reader }) => reader.held());
       const beganAtMs = performance.now();
-      await Promise.all([...readers.values()].map((reader) => reader.close()));
+      await Promise.all([...closing, ...[...readers.values()].map((reader) => reader.close())]);
       // With a database that is away the others find out by themselves, and nobody waits for it a second time.
       if (!held || performance.now() > beganAtMs + pollMs) return;
       await announceLanes(db, group).catch(() => undefined);

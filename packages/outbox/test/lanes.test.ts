@@ -182,6 +182,28 @@ test('a group is paused while any of its lanes is', async () => {
   expect(await paused()).toBeUndefined();
 });
 
+test('a pause is not left behind by a lane that is no more', async () => {
+  await withLanes(3);
+  const registry = createRegistry();
+  let away = true;
+  start({
+    metrics: outboxMetrics(registry),
+    pause: { firstMs: 5, longestMs: 5 },
+    handler: (_labels, { lane }) => {
+      if (away && lane === 2) throw new SinkError('away', 'TEST_SINK_AWAY', 'away', { hint: 'wait' });
+    },
+  });
+  const paused = async (): Promise<string | undefined> =>
+    /outbox_group_paused\{group="shared"\} (\d)/.exec(await registry.metrics())?.[1];
+  await write(100, 50);
+  await eventually(async () => (await paused()) === '1');
+  const shrunk = resizeGroup({ pool: database.pool, group, lanes: 1, holder: 'operator' });
+  await write(10, 5);
+  away = false;
+  expect(await shrunk).toMatchObject({ outcome: 'changed' });
+  await eventually(async () => (await paused()) === '0');
+});
+
 test('a fair share is kept while lanes change, with events all the time', async () => {
   await registerGroup(database.pool, group, 'beginning');
   for (let n = 0; n < 2; n += 1) start({ waker: listening(), batchSize: 10 });
