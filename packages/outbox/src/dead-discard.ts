@@ -1,10 +1,9 @@
 // Discards parked events: they will not be delivered to their group, and what waits behind them goes on.
 
 import type { Pool } from 'pg';
-import { MATCHES, resolveFilter } from './dead-filter.ts';
+import { resolveFilter } from './dead-filter.ts';
 import type { DeadFilter, ParkedState } from './dead-filter.ts';
-import { ATTEMPTING, CHUNK_ROWS, inChunks, missingIds, selectedBy } from './dead-selection.ts';
-import type { Chunk } from './dead-selection.ts';
+import { ATTEMPTING, inChunks, missingIds, selectedBy } from './dead-selection.ts';
 
 export interface DiscardOptions {
   readonly filter: DeadFilter;
@@ -31,22 +30,23 @@ export interface DiscardReport {
 }
 
 /**
- * Result: one row. $1 to $7 the filter, $8 the group, $9 the position to go on behind, $10 the state. Rows are locked in
- * the order of positions; one that is being tried is passed over. Index: parked_dead or parked_pkey.
- * The table's trigger makes due what stands first in its key now.
+ * $1 group, $2 positions, $3 the state. As REPLAY_CHUNK; one that is being tried, or is not in that state any more, is
+ * passed over. The table's trigger makes due what stands first in its key now. Index: parked_pkey.
  */
 export const DISCARD_CHUNK: string = `
   with chosen as materialized (
-    select p.group_name, p.position from outbox.parked p
-    where ${MATCHES} and p.state = $10 and p.group_name = $8 and p.position > $9 and not ${ATTEMPTING}
-    order by p.position limit ${CHUNK_ROWS}
-    for update
-  ), discarded as (
-    delete from outbox.parked p
-    using chosen where (p.group_name, p.position) = (chosen.group_name, chosen.position)
-    returning p.position
+    select locked.position
+    from unnest($2::bigint[]) as wanted(position)
+    cross join lateral (
+      select p.position from outbox.parked p
+      where p.group_name = $1 and p.position = wanted.position and coalesce(p.state = $3, false) and not ${ATTEMPTING}
+      limit 1
+      for update
+    ) locked
   )
-  select count(*)::float8 as changed, max(position)::float8 as last from discarded`;
+  delete from outbox.parked p
+  using chosen
+  where p.group_name = $1 and p.position = chosen.position`;
 
 /**
  * Cannot be undone: the log may have dropped these events.
@@ -68,9 +68,13 @@ export async function discardDead(
     const discarded =
       dryRun || expected === 0
         ? expected
-        : await inChunks(pool, group, async (client, behind) => {
-            const { rows } = await client.query<Chunk>(DISCARD_CHUNK, [...values, group, behind, state]);
-            return rows[0] ?? { changed: 0, last: null };
+        : await inChunks({
+            pool,
+            values,
+            group,
+            state,
+            change: async (client, positions) =>
+              (await client.query(DISCARD_CHUNK, [group, positions, state])).rowCount ?? 0,
           });
     groups.push({ group, discarded, underWay });
   }

@@ -1,10 +1,9 @@
 // Replays dead letters: they are tried again from the first attempt on, in order within a key.
 
 import type { Pool } from 'pg';
-import { MATCHES, resolveFilter } from './dead-filter.ts';
+import { resolveFilter } from './dead-filter.ts';
 import type { DeadFilter } from './dead-filter.ts';
-import { CHUNK_ROWS, inChunks, missingIds, selectedBy } from './dead-selection.ts';
-import type { Chunk } from './dead-selection.ts';
+import { inChunks, missingIds, selectedBy } from './dead-selection.ts';
 
 export interface ReplayOptions {
   readonly filter: DeadFilter;
@@ -27,28 +26,30 @@ export interface ReplayReport {
 }
 
 /**
- * Result: one row. $1 to $7 the filter, $8 the group, $9 the position to go on behind. Rows are locked in the order of
- * positions. Index: parked_dead or parked_pkey.
+ * $1 group, $2 positions, in order: rows are locked in it. One that is no dead letter any more is passed over.
  * All of them become due: the reader of a group that keeps order takes the first of a key alone, and the next one when
  * that is done with. The table's trigger wakes readers, as producers do.
+ * Index: parked_pkey, a probe for each; written as a condition on a list, without statistics the planner went through
+ * all that the group has, for each chunk.
  */
 export const REPLAY_CHUNK: string = `
   with chosen as materialized (
-    select p.group_name, p.position from outbox.parked p
-    where ${MATCHES} and p.state = 'dead' and p.group_name = $8 and p.position > $9
-    order by p.position limit ${CHUNK_ROWS}
-    for update
-  ), replayed as (
-    update outbox.parked p
-    set state = 'parked', attempts = 0, attempting_since = null,
-        next_attempt_at = clock_timestamp()
-    from chosen where (p.group_name, p.position) = (chosen.group_name, chosen.position)
-    returning p.position
+    select locked.position
+    from unnest($2::bigint[]) as wanted(position)
+    cross join lateral (
+      select p.position from outbox.parked p
+      where p.group_name = $1 and p.position = wanted.position and coalesce(p.state = 'dead', false)
+      limit 1
+      for update
+    ) locked
   )
-  select count(*)::float8 as changed, max(position)::float8 as last from replayed`;
+  update outbox.parked p
+  set state = 'parked', attempts = 0, attempting_since = null, next_attempt_at = clock_timestamp()
+  from chosen
+  where p.group_name = $1 and p.position = chosen.position`;
 
 /**
- * Repeating it harms nothing. What is a dead letter again meanwhile, behind the place where a long replay is, stays one.
+ * Repeating it harms nothing. Each is replayed once, also if it is a dead letter again before a long replay has ended.
  *
  * @throws OUTBOX_FILTER_INVALID, OUTBOX_GROUP_UNKNOWN
  */
@@ -63,9 +64,13 @@ export async function replayDead(
     const replayed =
       dryRun || dead === 0
         ? dead
-        : await inChunks(pool, group, async (client, behind) => {
-            const { rows } = await client.query<Chunk>(REPLAY_CHUNK, [...values, group, behind]);
-            return rows[0] ?? { changed: 0, last: null };
+        : await inChunks({
+            pool,
+            values,
+            group,
+            state: 'dead',
+            change: async (client, positions) =>
+              (await client.query(REPLAY_CHUNK, [group, positions])).rowCount ?? 0,
           });
     groups.push({ group, replayed, underWay: parked });
   }

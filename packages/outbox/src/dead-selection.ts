@@ -4,7 +4,7 @@ import { transaction } from '@pulsebox/postgres';
 import type { Queryable } from '@pulsebox/postgres';
 import type { Pool, PoolClient } from 'pg';
 import { MATCHES } from './dead-filter.ts';
-import type { FilterValues } from './dead-filter.ts';
+import type { FilterValues, ParkedState } from './dead-filter.ts';
 
 /** The events of one group that match a filter. */
 export interface Selection {
@@ -65,27 +65,42 @@ export const CHUNK_ROWS = 1_000;
 const KEEP_READERS_FROM_SETTLING = `
   select from pulsebox.lease where starts_with(name, 'outbox/' || $1 || '/') order by name for no key update`;
 
-/** What one chunk did: how many rows it changed, and the position of the last one it chose; null: it chose none. */
-export interface Chunk {
-  readonly changed: number;
-  readonly last: number | null;
+/** How many positions are looked up at once: a look may have to go through all that is parked. */
+const POSITIONS_PER_LOOK = 50_000;
+
+/**
+ * Result: positions in order. $1 to $7 the filter, $8 the group, $9 the state, $10 the position to go on behind.
+ * Index: parked_dead for dead letters, parked_pkey for others.
+ */
+export const POSITIONS: string = `
+  select p.position::float8 as position
+  from outbox.parked p
+  where ${MATCHES} and p.group_name = $8 and p.state = $9 and p.position > $10
+  order by p.position limit ${POSITIONS_PER_LOOK}`;
+
+export interface ChunksOptions {
+  readonly pool: Pool;
+  readonly values: FilterValues;
+  readonly group: string;
+  readonly state: ParkedState;
+  /** Changes those of the positions that still are what they were, in this transaction. Returns how many. */
+  readonly change: (client: PoolClient, positions: readonly number[]) => Promise<number>;
 }
 
-/** Runs `change` for one chunk after another, each behind the position that the one before ended at. Returns the sum. */
-export async function inChunks(
-  pool: Pool,
-  group: string,
-  change: (client: PoolClient, behind: number) => Promise<Chunk>,
-): Promise<number> {
+/** Goes through the events of a group that match now, in the order of positions. Returns the sum of what was changed. */
+export async function inChunks({ pool, values, group, state, change }: ChunksOptions): Promise<number> {
   let sum = 0;
-  for (let behind: number | null = 0; behind !== null; ) {
-    const from: number = behind;
-    const { changed, last } = await transaction(pool, async (client) => {
-      await client.query(KEEP_READERS_FROM_SETTLING, [group]);
-      return change(client, from);
-    });
-    sum += changed;
-    behind = last;
+  let behind = 0;
+  for (;;) {
+    const { rows } = await pool.query<{ position: number }>(POSITIONS, [...values, group, state, behind]);
+    const positions = rows.map(({ position }) => position);
+    for (let from = 0; from < positions.length; from += CHUNK_ROWS) {
+      sum += await transaction(pool, async (client) => {
+        await client.query(KEEP_READERS_FROM_SETTLING, [group]);
+        return change(client, positions.slice(from, from + CHUNK_ROWS));
+      });
+    }
+    behind = positions.at(-1) ?? behind;
+    if (positions.length < POSITIONS_PER_LOOK) return sum;
   }
-  return sum;
 }

@@ -9,6 +9,7 @@ import type { DeadCounts } from '../src/dead-counts.ts';
 import { DISCARD_CHUNK } from '../src/dead-discard.ts';
 import { LIST_NEWEST, LIST_OLDEST } from '../src/dead-list.ts';
 import { REPLAY_CHUNK } from '../src/dead-replay.ts';
+import { CHUNK_ROWS, POSITIONS } from '../src/dead-selection.ts';
 import { planOf } from './plan.ts';
 
 const IN_BIG = 250_000;
@@ -68,31 +69,34 @@ describe.each(['never analysed', 'analysed'])('%s', (when) => {
     expect(plan.sortedRows).toBeLessThanOrEqual(DEAD_IN_BIG);
   });
 
-  test.each([
-    ['replays', REPLAY_CHUNK, []],
-    ['discards', DISCARD_CHUNK, ['dead']],
-  ])('%s single events without a look at the others', async (_what, sql, state) => {
-    const client = await database.pool.connect();
-    try {
-      await client.query('begin');
-      const byId = [null, null, null, null, null, ['big', 'small'], [125, 250]];
-      const plan = await planOf(client, sql, [...byId, 'big', 0, ...state]);
-      expect(plan.scannedTables).not.toContain('parked');
-      // Without statistics it goes through the group's dead letters.
-      expect(plan.pages).toBeLessThan(when === 'analysed' ? 500 : 2 * DEAD_IN_BIG);
-    } finally {
-      await client.query('rollback');
-      client.release();
-    }
+  test('what a replay of a group goes through is looked up without what is not dead', async () => {
+    const plan = await planOf(database.pool, POSITIONS, [...inBig, 'big', 'dead', 0]);
+    expect(plan.scannedTables).not.toContain('parked');
+    expect(plan.indexes).toContain('parked_dead');
+    expect(plan.sortedRows).toBeLessThanOrEqual(DEAD_IN_BIG);
   });
 
-  test('replays a chunk of a group without a look at what is not dead', async () => {
+  test('single ids are looked up by themselves, where there are statistics', async () => {
+    const byId = [null, null, null, null, null, ['big', 'small'], [125, 250]];
+    const plan = await planOf(database.pool, POSITIONS, [...byId, 'big', 'dead', 0]);
+    expect(plan.scannedTables).not.toContain('parked');
+    expect(plan.pages).toBeLessThan(when === 'analysed' ? 50 : 2 * DEAD_IN_BIG);
+  });
+
+  test.each([
+    ['replayed', REPLAY_CHUNK, []],
+    ['discarded', DISCARD_CHUNK, ['dead']],
+  ])('a chunk is %s by the primary key', async (_what, sql, state) => {
     const client = await database.pool.connect();
     try {
       await client.query('begin');
-      const plan = await planOf(client, REPLAY_CHUNK, [...inBig, 'big', 0]);
+      const positions = Array.from({ length: CHUNK_ROWS }, (_, n) => (n + 1) * 125);
+      const plan = await planOf(client, sql, ['big', positions, ...state]);
       expect(plan.scannedTables).not.toContain('parked');
-      expect(plan.sortedRows).toBeLessThanOrEqual(DEAD_IN_BIG);
+      expect(plan.indexes).toContain('parked_pkey');
+      expect(plan.indexes).not.toContain('parked_dead');
+      expect(plan.indexes).not.toContain('parked_key');
+      expect(plan.sortedRows).toBe(0);
     } finally {
       await client.query('rollback');
       client.release();
