@@ -159,6 +159,6 @@ test('is released once, however often and whenever that is asked, and renews no 
   await lease.release();
   const next = await acquireLease(database.pool, { name, holder: 'two', ttlMs: 60_000 });
   await lease.renewNow();
-  expect(next).toEqual({ acquired: true, token: lease.token + 1 });
+  expect(next).toEqual({ acquired: true, token: lease.token + 1, tookOver: false });
   expect(await eventually(async () => (await remainingMs()) > 0)).toBe(true);
 });
