@@ -134,7 +134,7 @@ const acquire = (holder: number): Command =>
         expect(attempt).toMatchObject({ acquired: false, heldBy: HOLDERS[lease.heldBy!] });
         return;
       }
-      expect(attempt).toEqual({ acquired: true, token: lease.token + 1 });
+      expect(attempt).toEqual({ acquired: true, token: lease.token + 1, tookOver: lease.heldBy !== null });
       const token = lease.token + 1;
       model.lease = { token, heldBy: holder, expired: false };
       const found = await loadCursor(pool, lane);
