@@ -137,7 +137,7 @@ async function parked(): Promise<{ position: number; state: string; reason: stri
     `select position, state, errors -> -1 ->> 'reason' as reason from outbox.parked where group_name = $1 order by position`,
     [group],
   );
-  return rows.map((row) => ({ ...row, position: Number(row.position) }));
+  return rows.map(({ position, state, reason }) => ({ position: Number(position), state, reason }));
 }
 
 describe.each(pubsubServers)('with %s', (_, start) => {
