@@ -20,11 +20,13 @@ import {
   outboxVariables,
   searchVariables,
 } from '@pulsebox/worker-base';
+import { bridgeVariables, checkBridge, openBridge } from './bridge-variables.ts';
 
 type Variables = typeof databaseVariables &
   typeof outboxVariables &
   typeof searchVariables &
-  typeof mailVariables;
+  typeof mailVariables &
+  typeof bridgeVariables;
 
 const { version } = JSON.parse(readFileSync(new URL('../package.json', import.meta.url), 'utf8')) as {
   version: string;
@@ -32,10 +34,16 @@ const { version } = JSON.parse(readFileSync(new URL('../package.json', import.me
 
 export const workerCommand: WorkerCommand<Variables> = {
   name: 'worker',
-  description: 'Delivers the outbox: search indexing, mailbox sync.',
+  description: 'Delivers the outbox: search indexing, mailbox sync, the bridge to Pub/Sub.',
   version,
   healthPort: { variable: 'WORKER_HEALTH_PORT', default: 9090 },
-  environment: { ...databaseVariables, ...outboxVariables, ...searchVariables, ...mailVariables },
+  environment: {
+    ...databaseVariables,
+    ...outboxVariables,
+    ...searchVariables,
+    ...mailVariables,
+    ...bridgeVariables,
+  },
   flagVariables: outboxFlags,
   check: (config) => [...checkDatabase(config), ...checkMail(config)],
   async compose({ config, log, registry }) {
@@ -63,6 +71,9 @@ export const workerCommand: WorkerCommand<Variables> = {
       holder: outbox.holder,
       leaseTtlMs: config.OUTBOX_LEASE_SECONDS * 1_000,
     });
+    const bridge = openBridge(config, registry);
+    if (bridge === undefined)
+      log.info('the bridge to Pub/Sub is off: BRIDGE_PUBSUB_PROJECT_ID and BRIDGE_PUBSUB_TOPIC are not set');
     return {
       loops: [
         // It re-reads the rows that events name: nothing is gained by holding later ones back.
@@ -71,9 +82,13 @@ export const workerCommand: WorkerCommand<Variables> = {
         ...(mailHandler === undefined
           ? []
           : [outbox.consume({ group: 'mail', handler: mailHandler, order: 'none' })]),
+        ...(bridge === undefined ? [] : [outbox.consume({ group: 'bridge', handler: bridge.handler })]),
         outbox.housekeeping,
       ],
-      close: outbox.close,
+      async close(): Promise<void> {
+        await bridge?.close();
+        await outbox.close();
+      },
     };
   },
 };

@@ -10,6 +10,7 @@ import { declareEmit } from './commands/emit.ts';
 import { declareGroups } from './commands/groups.ts';
 import { declareMail } from './commands/mail.ts';
 import { declareMigrate } from './commands/migrate.ts';
+import { declarePubSub } from './commands/pubsub.ts';
 import { declarePush } from './commands/push.ts';
 import { declareReindex } from './commands/reindex.ts';
 import { declareSearch } from './commands/search.ts';
@@ -29,6 +30,7 @@ const COMMANDS: readonly ((program: Command, run: Run) => void)[] = [
   declareSearch,
   declareReindex,
   declareMail,
+  declarePubSub,
   declarePush,
   declareVapid,
   declareDoctor,

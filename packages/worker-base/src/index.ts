@@ -1,5 +1,6 @@
 export type { Connections, DatabaseConfig } from './database-variables.ts';
 export { checkDatabase, connections, databaseVariables } from './database-variables.ts';
+export { emulatorVariables } from './emulator-variables.ts';
 export type { MailConfig } from './mail-variables.ts';
 export { checkMail, mailVariables, openMail } from './mail-variables.ts';
 export type { MailUpkeepConfig } from './mail-upkeep-variables.ts';
