@@ -1,4 +1,4 @@
-// What `watch-worker` is: the pull of Gmail's notifications.
+// What `watch-worker` is: the pull of Gmail's notifications, and what mailboxes need by the clock.
 
 import { readFileSync } from 'node:fs';
 import { appMigrations } from '@pulsebox/app-schema';
@@ -9,7 +9,17 @@ import type { WorkerCommand } from '@pulsebox/loop';
 import { outboxMigrations } from '@pulsebox/outbox';
 import { postgresMigrations } from '@pulsebox/postgres';
 import { mailNotifications, pubsubMigrations, pullLoop, pullMetrics } from '@pulsebox/pubsub';
-import { checkDatabase, databaseVariables, openLog, outboxVariables } from '@pulsebox/worker-base';
+import {
+  checkDatabase,
+  checkMail,
+  checkMailUpkeep,
+  databaseVariables,
+  mailUpkeepVariables,
+  mailVariables,
+  openLog,
+  outboxVariables,
+} from '@pulsebox/worker-base';
+import { mailLoops } from './mail-loops.ts';
 import { checkPubSub, pubsubVariables, subscriptionOf } from './pubsub-variables.ts';
 
 /** It reads no group of the log, and keeps house for all of them. */
@@ -19,7 +29,11 @@ const houseVariables: Pick<
   'OUTBOX_KEEP_HOURS' | 'OUTBOX_RETENTION_HOURS' | 'OUTBOX_PARTITION_EVENTS'
 > = { OUTBOX_KEEP_HOURS, OUTBOX_RETENTION_HOURS, OUTBOX_PARTITION_EVENTS };
 
-type Variables = typeof databaseVariables & typeof houseVariables & typeof pubsubVariables;
+type Variables = typeof databaseVariables &
+  typeof houseVariables &
+  typeof pubsubVariables &
+  typeof mailVariables &
+  typeof mailUpkeepVariables;
 
 const { version } = JSON.parse(readFileSync(new URL('../package.json', import.meta.url), 'utf8')) as {
   version: string;
@@ -30,12 +44,23 @@ const QUERY_TIMEOUT_MS = 10_000;
 
 export const watchWorkerCommand: WorkerCommand<Variables> = {
   name: 'watch-worker',
-  description: "Pulls Gmail's change notifications from Google Pub/Sub.",
+  description: "Pulls Gmail's change notifications from Google Pub/Sub, and keeps mailboxes watched.",
   version,
   healthPort: { variable: 'WATCH_WORKER_HEALTH_PORT', default: 9092 },
-  environment: { ...databaseVariables, ...houseVariables, ...pubsubVariables },
+  environment: {
+    ...databaseVariables,
+    ...houseVariables,
+    ...pubsubVariables,
+    ...mailVariables,
+    ...mailUpkeepVariables,
+  },
   flagVariables: { 'batch-size': 'GMAIL_PUBSUB_BATCH_SIZE' },
-  check: (config) => [...checkDatabase(config), ...checkPubSub(config)],
+  check: (config) => [
+    ...checkDatabase(config),
+    ...checkPubSub(config),
+    ...checkMail(config),
+    ...checkMailUpkeep(config),
+  ],
   compose({ config, log, registry }) {
     const outbox = openLog({
       context: {
@@ -54,12 +79,18 @@ export const watchWorkerCommand: WorkerCommand<Variables> = {
       ],
       queryTimeoutMs: QUERY_TIMEOUT_MS,
     });
+    const mail = mailLoops({ config, pool: outbox.pool, registry, holder: outbox.holder, log });
+    const others = [...mail.loops.map((loop) => outbox.whenMigrated(loop)), outbox.housekeeping];
+    const close = async (): Promise<void> => {
+      await mail.close();
+      await outbox.close();
+    };
     const found = subscriptionOf(config);
     if (found === undefined) {
       log.info(
         'mail notifications are off: GMAIL_PUBSUB_PROJECT_ID and GMAIL_PUBSUB_SUBSCRIPTION are not set',
       );
-      return { loops: [outbox.housekeeping], close: outbox.close };
+      return { loops: others, close };
     }
     const { connection, subscription } = found;
     const metrics = pullMetrics(registry);
@@ -74,6 +105,6 @@ export const watchWorkerCommand: WorkerCommand<Variables> = {
       { project: connection.projectId, subscription, emulator: connection.emulatorHost },
       'mail notifications',
     );
-    return { loops: [outbox.whenMigrated(pull), outbox.housekeeping], close: outbox.close };
+    return { loops: [outbox.whenMigrated(pull), ...others], close };
   },
 };

@@ -4,6 +4,7 @@ import { env } from '@pulsebox/loop';
 import type { Environment, Variable } from '@pulsebox/loop';
 import { checkCredentials, PubSubError } from '@pulsebox/pubsub';
 import type { PubSubConnection } from '@pulsebox/pubsub';
+import { emulatorVariables } from '@pulsebox/worker-base';
 
 export const pubsubVariables: {
   readonly GMAIL_PUBSUB_PROJECT_ID: Variable<string | undefined>;
@@ -31,11 +32,7 @@ export const pubsubVariables: {
     min: 1,
     max: 1_000,
   }),
-  PUBSUB_EMULATOR_HOST: env.optional(
-    env.string({
-      description: 'host:port of an emulator of Pub/Sub, instead of Google: no TLS, no credentials.',
-    }),
-  ),
+  ...emulatorVariables,
 };
 
 export type PubSubConfig = Environment<typeof pubsubVariables>;
