@@ -24,6 +24,9 @@ if (!Object.hasOwn(tasks, task)) {
 const [major = 0] = process.versions.node.split('.').map(Number);
 if (major < 20) fail(`expected Node 20 or later to install with, got ${process.versions.node}`);
 
+/** The signal that this process was sent, or that Ctrl-C sent to all of them. */
+let interruptedBy;
+
 const { build, command } = tasks[task];
 if (!isInstalled()) {
   say('installing dependencies (npm ci)');
@@ -55,25 +58,34 @@ function isInstalled() {
 
 async function run(program, programArgs, otherwise) {
   const code = await spawned(program, programArgs);
+  // Whatever the program makes of it, and whatever it says: nothing has failed.
+  if (interruptedBy !== undefined) process.exit(128 + constants.signals[interruptedBy]);
   if (code !== 0) fail(otherwise ?? `${program} ${programArgs.join(' ')} ended with code ${code}`);
 }
 
 /** Runs a program of node_modules/.bin, where the Node 24 of the npm package `node` stands first, and waits for it. */
 function spawned(program, programArgs) {
   return new Promise((done) => {
+    // Before there is a child: a signal that comes at once must not end this process alone.
+    const note = (signal) => {
+      interruptedBy = signal;
+    };
+    const pass = (signal) => {
+      note(signal);
+      child.kill('SIGTERM');
+    };
+    // Ctrl-C reaches the child by itself, being in the same process group; this process waits for it to end.
+    // A signal sent to this process alone is passed on.
+    process.on('SIGINT', note).on('SIGTERM', pass).on('SIGHUP', pass);
     const child = spawn(program, programArgs, {
       cwd: root,
       stdio: 'inherit',
       shell: process.platform === 'win32',
       env: { ...process.env, PATH: `${bin}${delimiter}${process.env.PATH ?? ''}` },
     });
-    // Ctrl-C reaches the child by itself, being in the same process group; this process waits for it to end.
-    // A signal sent to this process alone is passed on.
-    const pass = () => child.kill('SIGTERM');
-    process.on('SIGINT', doNothing).on('SIGTERM', pass).on('SIGHUP', pass);
     child.once('error', (error) => fail(`${program} could not be started: ${error.message}`));
     child.once('exit', (code, signal) => {
-      process.off('SIGINT', doNothing).off('SIGTERM', pass).off('SIGHUP', pass);
+      process.off('SIGINT', note).off('SIGTERM', pass).off('SIGHUP', pass);
       done(code ?? 128 + (constants.signals[signal] ?? 0));
     });
   });
@@ -87,5 +99,3 @@ function fail(message) {
   say(message);
   process.exit(1);
 }
-
-function doNothing() {}

@@ -1,20 +1,17 @@
 // Searches after the demo's load: what was committed is found, what was rolled back is not.
 
 import { createSearch, shippedProjections } from '@pulsebox/search';
-import type { SearchQuery } from '@pulsebox/search';
 import type { Pool } from 'pg';
+import type { City } from './cities.ts';
+import { exampleSearches } from './example-searches.ts';
 import { NEVER_COMMITTED } from './write-cities.ts';
 
-const SEARCHES: readonly (SearchQuery & { readonly say: string })[] = [
-  { say: 'a name', query: 'vienna' },
-  { say: 'the beginning of a name', query: 'reykj' },
-  { say: 'several words', query: 'new york' },
-  { say: 'one organisation only (its country)', query: 'san', organisation: 'us' },
-  { say: 'a place that many share', query: 'springfield' },
-];
-
 /** Searches as `pulsebox search` does. @returns 1 when something rolled back was found, else 0 */
-export async function showSearches(pool: Pool, print: (line: string) => void): Promise<number> {
+export async function showSearches(
+  pool: Pool,
+  cities: readonly City[],
+  print: (line: string) => void,
+): Promise<number> {
   const meiliUrl = process.env['MEILI_URL'];
   const search = createSearch({
     pool,
@@ -28,7 +25,8 @@ export async function showSearches(pool: Pool, print: (line: string) => void): P
         : { url: meiliUrl, apiKey: process.env['MEILI_API_KEY'] },
   });
   print(`\nsearching (${search.engine.name}):`);
-  for (const { say, ...query } of SEARCHES) {
+  const examples = exampleSearches(cities);
+  for (const { say, ...query } of examples) {
     const startedAtMs = performance.now();
     const { hits, total } = await search.search('items', { ...query, limit: 5 });
     const ms = (performance.now() - startedAtMs).toFixed(1);
@@ -42,6 +40,6 @@ export async function showSearches(pool: Pool, print: (line: string) => void): P
   print(
     `  what was rolled back: "${NEVER_COMMITTED}" → ${total} ${total === 0 ? '(as it should be)' : '(a fault!)'}`,
   );
-  print('\ntry your own: npx pulsebox search kyoto');
+  print(`\ntry your own: npx pulsebox search ${examples[0]?.query ?? 'kyoto'}`);
   return total === 0 ? 0 : 1;
 }

@@ -72,7 +72,7 @@ async function demonstrate(
     print('the index does not move: is the worker running? `npx pulsebox groups` shows who reads');
     return 1;
   }
-  return await showSearches(pool, print);
+  return await showSearches(pool, cities, print);
 }
 
 async function findDatabase(): Promise<string | undefined> {

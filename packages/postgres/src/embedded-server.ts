@@ -4,7 +4,6 @@ import { spawn } from 'node:child_process';
 import type { ChildProcess } from 'node:child_process';
 import { chown, mkdir, readdir, readFile, rename, rm, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
-import { tmpdir } from 'node:os';
 import { accountToRunAs, embeddedBinaries, reachableFolder } from './embedded-binaries.ts';
 import type { EmbeddedBinaries, RunAs } from './embedded-binaries.ts';
 import { PostgresError } from './postgres-error.ts';
@@ -100,13 +99,15 @@ async function prepareDataDirectory(
   const version = await readFile(join(dataDirectory, 'PG_VERSION'), 'utf8').catch(() => undefined);
   if (version === undefined) {
     await assertEmpty(dataDirectory);
-    // Made beside it and renamed when whole: a first start that is cut short leaves no folder that looks like data.
+    // Made beside it and renamed when whole: a first start that is cut short leaves no folder that looks like data, and
+    // what it does leave, the file with the password above all, is removed by the next one.
     const unfinished = `${dataDirectory}.unfinished`;
     await rm(unfinished, { recursive: true, force: true });
     await mkdir(unfinished, { mode: 0o700 });
     if (runAs !== undefined) await chown(unfinished, runAs.uid, runAs.gid);
-    await initialise({ ...options, dataDirectory: unfinished }, binaries, runAs);
-    await rename(unfinished, dataDirectory);
+    await initialise(unfinished, options.password, binaries, runAs);
+    await rename(join(unfinished, 'data'), dataDirectory);
+    await rm(unfinished, { recursive: true, force: true });
     return true;
   }
   if (version.trim() !== MAJOR_VERSION) {
@@ -133,37 +134,34 @@ async function assertEmpty(folder: string): Promise<void> {
   );
 }
 
+/** Makes a data directory `data` in the folder. */
 async function initialise(
-  options: EmbeddedServerOptions,
+  folder: string,
+  password: string,
   binaries: EmbeddedBinaries,
   runAs: RunAs | undefined,
 ): Promise<void> {
-  const passwordFile = join(tmpdir(), `pulsebox-initdb-${process.pid}-${Date.now()}`);
-  await writeFile(passwordFile, `${options.password}\n`, { mode: 0o600 });
+  const passwordFile = join(folder, 'password');
+  await writeFile(passwordFile, `${password}\n`, { mode: 0o600 });
   if (runAs !== undefined) await chown(passwordFile, runAs.uid, runAs.gid);
-  try {
-    const initdb = spawn(
-      binaries.initdb,
-      [
-        `--pgdata=${options.dataDirectory}`,
-        '--username=postgres',
-        '--auth=scram-sha-256',
-        `--pwfile=${passwordFile}`,
-        '--encoding=UTF8',
-        '--locale=C',
-        '--no-instructions',
-      ],
-      { ...runAs, stdio: ['ignore', 'ignore', 'pipe'], env: localeEnvironment() },
-    );
-    const output = collect(initdb);
-    const code = await exitCode(initdb);
-    if (code !== 0) {
-      await rm(options.dataDirectory, { recursive: true, force: true });
-      throw failed(`initdb ended with code ${code}: ${output.text()}`);
-    }
-  } finally {
-    await rm(passwordFile, { force: true });
-  }
+  const initdb = spawn(
+    binaries.initdb,
+    [
+      `--pgdata=${join(folder, 'data')}`,
+      '--username=postgres',
+      '--auth=scram-sha-256',
+      `--pwfile=${passwordFile}`,
+      '--encoding=UTF8',
+      '--locale=C',
+      '--no-instructions',
+    ],
+    { ...runAs, stdio: ['ignore', 'ignore', 'pipe'], env: localeEnvironment() },
+  );
+  const output = collect(initdb);
+  const code = await exitCode(initdb);
+  if (code === 0) return;
+  await rm(folder, { recursive: true, force: true });
+  throw failed(`initdb ended with code ${code}: ${output.text()}`);
 }
 
 async function untilReady(server: ChildProcess, options: EmbeddedServerOptions): Promise<void> {

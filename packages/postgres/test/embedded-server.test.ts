@@ -162,6 +162,8 @@ test('makes its data beside the folder, so that a first start cut short is no da
   reachedFolders.add(fresh);
   await mkdir(`${fresh}.unfinished`);
   await writeFile(join(`${fresh}.unfinished`, 'PG_VERSION'), '18\n');
+  // What a kill during initdb leaves: it is nowhere but here.
+  await writeFile(join(`${fresh}.unfinished`, 'password'), 'secret\n', { mode: 0o600 });
   const server = await start({ dataDirectory: fresh, port: await freePort() });
   expect(server.created).toBe(true);
   expect((await readdir(join(dataDirectory, '..'))).filter((name) => name.endsWith('.unfinished'))).toEqual(
