@@ -8,7 +8,6 @@ import type { SliceOutcome, SyncSlice } from './sync-slice.ts';
 
 export type SyncKind = 'history' | 'full';
 export const syncOutcomes = ['done', 'continued', 'failed', 'revoked'] as const;
-export type SyncOutcome = (typeof syncOutcomes)[number];
 
 /** What one or more events ask of a mailbox. */
 export interface SyncRequest {
