@@ -43,13 +43,17 @@ export const LOOK_AT_DUE: string = `
   order by d.next_attempt_at`;
 
 /**
- * Takes events off the schedule that are not the first of their key: they were parked while the group kept no order, or
- * it was sought backwards since. They are due once those before them are gone. $1 group, $2 positions. Index: parked_pkey.
+ * Takes events off the schedule that are not the first of their key: they were parked while the group kept no order,
+ * it was sought backwards since, or they were replayed with others of their key. They are due once those before them are
+ * gone. $1 group, $2 positions. Indexes: parked_pkey, parked_key. Waits for one before it that is being
+ * discarded: its end has left the next one on the schedule as it was, and does not see it taken off here.
  */
 export const UNSCHEDULE = `
   update outbox.parked p set next_attempt_at = null
   where p.group_name = $1 and p.position = any($2::bigint[]) and exists (
-    select from outbox.parked h where h.group_name = $1 and h.key = p.key and h.position < p.position)`;
+    select from outbox.parked h where h.group_name = $1 and h.key = p.key and h.position < p.position
+    order by h.position limit 1
+    for key share)`;
 
 /**
  * Result: whether the group has parked events or dead letters, in any lane. $1 group. Index: parked_pkey, in its order:

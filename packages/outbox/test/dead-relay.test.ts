@@ -10,6 +10,7 @@ import { listDead } from '../src/dead-list.ts';
 import { replayDead } from '../src/dead-replay.ts';
 import { emit } from '../src/emit.ts';
 import { claimParked } from '../src/redrive-claim.ts';
+import { lookAtDue } from '../src/redrive-due.ts';
 import { labelOf } from './log-reader.ts';
 import { park } from './parked-rows.ts';
 import { runRelay } from './relay-runner.ts';
@@ -138,6 +139,15 @@ test('in a group without order, one is replayed past an earlier dead letter of i
   expect(await deadOf(group)).toHaveLength(1);
 });
 
+/** For a lock, in this database: the server is shared with other tests. */
+async function somebodyWaits(): Promise<boolean> {
+  const { rows } = await database.pool.query(
+    `select from pg_locks l join pg_stat_activity a using (pid)
+     where not l.granted and a.datname = current_database()`,
+  );
+  return rows.length > 0;
+}
+
 test('a reader that an operator keeps waiting has locked no event meanwhile, or the two would deadlock', async () => {
   const group = 'locked';
   await registerGroup(database.pool, group, 'end');
@@ -150,10 +160,7 @@ test('a reader that an operator keeps waiting has locked no event meanwhile, or 
     await operator.query('begin');
     await operator.query('select from pulsebox.lease where name = $1 for no key update', [name]);
     const claiming = claimParked(database.pool, { group, lane: 0, token: lease.token }, [1]);
-    await eventually(async () => {
-      const { rows } = await database.pool.query(`select from pg_locks where not granted`);
-      return rows.length > 0;
-    });
+    await eventually(somebodyWaits);
     const { rowCount } = await operator.query(
       'select from outbox.parked where group_name = $1 for update skip locked',
       [group],
@@ -164,4 +171,36 @@ test('a reader that an operator keeps waiting has locked no event meanwhile, or 
   } finally {
     operator.release();
   }
+});
+
+test('what stands behind an event that is being discarded stays on the schedule', async () => {
+  const group = 'unscheduled';
+  await registerGroup(database.pool, group, 'end');
+  await park(
+    database.pool,
+    { group, position: 1, key: 'a' },
+    { group, position: 2, key: 'a', state: 'parked', dueIn: -1 },
+    { group, position: 3, key: 'b' },
+    { group, position: 4, key: 'b', state: 'parked', dueIn: -1 },
+  );
+  const operator = await database.pool.connect();
+  try {
+    await operator.query('begin');
+    await operator.query('delete from outbox.parked where group_name = $1 and position = 1', [group]);
+    const looking = lookAtDue(database.pool, { group, lane: 0 }, { order: 'key', limit: 10 });
+    await eventually(somebodyWaits);
+    await operator.query('commit');
+    await looking;
+  } finally {
+    operator.release();
+  }
+  const { rows } = await database.pool.query(
+    `select position::int, next_attempt_at is not null as scheduled from outbox.parked
+     where group_name = $1 and state = 'parked' order by position`,
+    [group],
+  );
+  expect(rows).toEqual([
+    { position: 2, scheduled: true },
+    { position: 4, scheduled: false },
+  ]);
 });
