@@ -7,7 +7,7 @@ import type { TestDatabase } from '@pulsebox/test-support';
 import fc from 'fast-check';
 import type { AsyncCommand } from 'fast-check';
 import type { Pool, PoolClient } from 'pg';
-import { afterAll, beforeAll, expect, inject, test } from 'vitest';
+import { afterEach, beforeEach, expect, inject, test } from 'vitest';
 import { registerGroup } from '../src/consumer-group.ts';
 import type { Cursor } from '../src/cursor.ts';
 import { emitAll } from '../src/emit.ts';
@@ -43,10 +43,11 @@ type Command = AsyncCommand<LogModel, RealLog>;
 
 let database: TestDatabase;
 
-beforeAll(async () => {
+// One for each test: a run that the clock interrupts goes on writing for a moment.
+beforeEach(async () => {
   database = await createTestDatabase(inject('serverUrl'));
 });
-afterAll(async () => {
+afterEach(async () => {
   await database.drop();
 });
 
