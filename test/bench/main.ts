@@ -15,8 +15,9 @@ import { emit } from './scenarios/emit.ts';
 import { indexing } from './scenarios/indexing.ts';
 import { latency } from './scenarios/latency.ts';
 import { memory } from './scenarios/memory.ts';
+import { pubsub } from './scenarios/pubsub.ts';
 
-const scenarios = [drain, latency, emit, bloat, memory, indexing];
+const scenarios = [drain, latency, emit, bloat, memory, indexing, pubsub];
 
 const QUICK_SCALE = 0.1;
 

@@ -45,7 +45,7 @@ export const workerCommand: WorkerCommand<Variables> = {
     ...bridgeVariables,
   },
   flagVariables: outboxFlags,
-  check: (config) => [...checkDatabase(config), ...checkMail(config)],
+  check: (config) => [...checkDatabase(config), ...checkMail(config), ...checkBridge(config)],
   async compose({ config, log, registry }) {
     const outbox = openLog({
       context: { config, log, registry },
