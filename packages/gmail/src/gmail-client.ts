@@ -22,6 +22,8 @@ export interface GmailApi {
   readonly metrics?: GmailMetrics | undefined;
   /** The first wait before a request is tried again, in milliseconds; it doubles. Default 500. */
   readonly firstRetryMs?: number | undefined;
+  /** Units that Google lets one mailbox spend in a minute. Default 15,000. */
+  readonly mailboxUnitsPerMinute?: number | undefined;
 }
 
 export interface CallContext {
@@ -69,7 +71,7 @@ const HEADERS = ['From', 'To', 'Cc', 'Subject'];
 
 export function gmailMailbox(api: GmailApi, connectionId: string): GmailMailbox {
   const { grants, projectQuota, metrics, firstRetryMs = 500 } = api;
-  const quota = createQuota({ unitsPerMinute: MAILBOX_UNITS_PER_MINUTE });
+  const quota = createQuota({ unitsPerMinute: api.mailboxUnitsPerMinute ?? MAILBOX_UNITS_PER_MINUTE });
 
   async function call(
     method: GmailMethod,

@@ -4,6 +4,7 @@ export type { ConnectedMailbox, ConnectMailboxOptions } from './connect-mailbox.
 export { connectMailbox } from './connect-mailbox.ts';
 export type { MailConnectionState, MatchedConnection } from './connections.ts';
 export { matchConnections } from './connections.ts';
+export { requestOutcomes } from './gmail-client.ts';
 export type { GmailErrorCode, GmailErrorOptions } from './gmail-error.ts';
 export { GmailError, gmailErrorCodes } from './gmail-error.ts';
 export type { GmailMetrics } from './gmail-metrics.ts';
@@ -22,6 +23,7 @@ export type { Consent, OAuthClient, Tokens } from './oauth.ts';
 export { consentPage, exchangeCode, READ_SCOPE } from './oauth.ts';
 export type { RotateKeysOptions, RotateKeysReport } from './rotate-keys.ts';
 export { rotateKeys } from './rotate-keys.ts';
+export { syncOutcomes } from './sync-mailbox.ts';
 export type { TokenColumn, TokenPlace, TokenVault } from './token-vault.ts';
 export { createTokenVault } from './token-vault.ts';
 export type { MailUpkeepOptions, MailUpkeepReport } from './upkeep.ts';

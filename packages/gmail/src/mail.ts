@@ -30,6 +30,8 @@ export interface MailOptions {
   readonly registry?: Registry | undefined;
   /** The first wait before a request is tried again, in milliseconds. Default 500. */
   readonly firstRetryMs?: number | undefined;
+  /** Units that Google lets one mailbox, and all of the project, spend in a minute. Default 15,000 and 1,200,000. */
+  readonly unitsPerMinute?: { readonly mailbox: number; readonly project: number } | undefined;
 }
 
 export interface MailSyncOptions {
@@ -72,7 +74,10 @@ export function createMail(options: MailOptions): Mail {
     baseUrl: new URL(base ?? 'https://gmail.googleapis.com/'),
     transport,
     grants: createGrants({ pool, vault, oauth }),
-    projectQuota: createQuota({ unitsPerMinute: PROJECT_UNITS_PER_MINUTE }),
+    projectQuota: createQuota({
+      unitsPerMinute: options.unitsPerMinute?.project ?? PROJECT_UNITS_PER_MINUTE,
+    }),
+    mailboxUnitsPerMinute: options.unitsPerMinute?.mailbox,
     metrics,
     firstRetryMs,
   };

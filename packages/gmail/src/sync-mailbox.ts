@@ -7,6 +7,7 @@ import type { MailboxRow } from './mailbox-row.ts';
 import type { SliceOutcome, SyncSlice } from './sync-slice.ts';
 
 export type SyncKind = 'history' | 'full';
+export const syncOutcomes = ['done', 'continued', 'failed', 'revoked'] as const;
 
 /** What one or more events ask of a mailbox. */
 export interface SyncRequest {

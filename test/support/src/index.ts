@@ -35,9 +35,14 @@ export type {
   ReceivedPush,
 } from './push-service.ts';
 export { startPushService } from './push-service.ts';
-export { createTemplate } from './template-database.ts';
 export type { PgBouncer } from './pgbouncer.ts';
 export { pgBouncerInstalled, startPgBouncer } from './pgbouncer.ts';
+export type { PubSubEmulator } from './pubsub-emulator.ts';
+export { findPubSubEmulator, startPubSubEmulator } from './pubsub-emulator.ts';
+export type { PublishFault, PubSubStandIn, PubSubStandInOptions } from './pubsub-stand-in.ts';
+export { startPubSubStandIn } from './pubsub-stand-in.ts';
+export type { Delivery, StandInSubscription, StoredMessage } from './pubsub-state.ts';
+export { createTemplate } from './template-database.ts';
 export type { TestDatabase, TestDatabaseOptions } from './test-database.ts';
 export { createTestDatabase } from './test-database.ts';
 export type { BreakingMoment, TcpProxy } from './tcp-proxy.ts';
@@ -46,8 +51,3 @@ export type { TemporaryServer } from './temporary-server.ts';
 export { startTemporaryServer } from './temporary-server.ts';
 export type { Program, ProgramOptions } from './program.ts';
 export { runProgram } from './program.ts';
-export type { PubSubEmulator } from './pubsub-emulator.ts';
-export { findPubSubEmulator, startPubSubEmulator } from './pubsub-emulator.ts';
-export type { PublishFault, PubSubStandIn, PubSubStandInOptions } from './pubsub-stand-in.ts';
-export { startPubSubStandIn } from './pubsub-stand-in.ts';
-export type { Delivery, StandInSubscription, StoredMessage } from './pubsub-state.ts';
