@@ -28,6 +28,11 @@ const RULES: Readonly<Record<string, Rule>> = {
   'packages/worker-base': { values: [...PLATFORM, 'search', 'gmail'], types: [] },
 };
 
+/** The rooms inside a package, each of which knows only those before it. What lies beside them knows all. */
+const ROOMS_WITHIN: Readonly<Record<string, readonly string[]>> = {
+  'packages/outbox': ['log', 'read', 'lease', 'deliver', 'parked', 'dead', 'group', 'lane', 'upkeep'],
+};
+
 /** They compose: they may import every package, and nobody imports them. */
 const COMPOSERS = ['apps/', 'packages/cli'];
 
@@ -63,6 +68,14 @@ function check(file: string): string[] {
   });
 }
 
+function faultWithin(room: string, file: string, reached: string): string | undefined {
+  const rooms = ROOMS_WITHIN[room];
+  if (rooms === undefined) return undefined;
+  const [from = '', to = ''] = [file, reached].map((path) => path.slice(`${room}/src/`.length).split('/')[0]);
+  const [place, other] = [rooms.indexOf(from), rooms.indexOf(to)];
+  return place !== -1 && other > place ? `${from} may not import ${to}, which builds on it` : undefined;
+}
+
 interface Import {
   readonly file: string;
   readonly room: string;
@@ -74,7 +87,8 @@ interface Import {
 function faultOf({ file, room, target, typeOnly, declared }: Import): string | undefined {
   if (target.startsWith('.')) {
     const reached = relative(root, join(root, dirname(file), target));
-    return reached.startsWith(`${room}/`) ? undefined : `${target} leaves the package; import it by its name`;
+    if (!reached.startsWith(`${room}/`)) return `${target} leaves the package; import it by its name`;
+    return faultWithin(room, file, reached);
   }
   if (target.startsWith('node:')) return undefined;
   if (builtinModules.includes(target)) return `write node:${target}`;

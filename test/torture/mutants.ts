@@ -28,7 +28,7 @@ export const mutants: Readonly<Record<MutantName, Mutant>> = {
     caughtAs: ['lost'],
     // One alone: whatever else is completed in between takes the open transaction below the next xmax.
     provokedBy: { behaviour: 'overtaken above xmax', writers: 1 },
-    module: '/packages/outbox/src/read-batch.ts',
+    module: '/packages/outbox/src/read/read-batch.ts',
     edits: [
       {
         find: `
@@ -50,7 +50,7 @@ export const mutants: Readonly<Record<MutantName, Mutant>> = {
     about: 'the events of a batch are delivered in the order of their transactions',
     caughtAs: ['inverted'],
     provokedBy: { behaviour: 'xid early, emit late', writers: 12 },
-    module: '/packages/outbox/src/read-batch.ts',
+    module: '/packages/outbox/src/read/read-batch.ts',
     edits: [
       {
         find: `  from late cross join lateral (select * from outbox.event where seq = late.seq limit 1) e
@@ -89,7 +89,7 @@ export const mutants: Readonly<Record<MutantName, Mutant>> = {
     // A worker that dies leaves out its batch; one that was frozen delivers it after its successor's.
     caughtAs: ['lost', 'inverted'],
     provokedBy: 'deaths',
-    module: '/packages/outbox/src/lane-reader.ts',
+    module: '/packages/outbox/src/lane/lane-reader.ts',
     edits: [
       {
         find: `    const outcome = await session.advance(batch, parking);

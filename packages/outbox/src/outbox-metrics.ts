@@ -2,9 +2,9 @@
 
 import { Gauge } from 'prom-client';
 import type { Registry } from 'prom-client';
-import { deliveryLag } from './delivery-lag.ts';
-import type { DeliveryLag } from './delivery-lag.ts';
-import type { GroupStatus } from './group-status.ts';
+import { deliveryLag } from './deliver/delivery-lag.ts';
+import type { DeliveryLag } from './deliver/delivery-lag.ts';
+import type { GroupStatus } from './group/group-status.ts';
 
 export interface OutboxMetrics {
   readonly deliveryLag: DeliveryLag;

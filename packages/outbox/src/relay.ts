@@ -6,16 +6,16 @@ import { boundedTransaction } from '@pulsebox/postgres';
 import type { Queryable } from '@pulsebox/postgres';
 import type { Pool } from 'pg';
 import { boundedQueries } from './bounded-queries.ts';
-import type { StartFrom } from './consumer-group.ts';
-import type { DeliveryOrder } from './deliver.ts';
-import type { Handler } from './handler.ts';
-import { lanePauses } from './lane-pauses.ts';
-import { createLaneReader } from './lane-reader.ts';
-import { createLanes } from './lanes.ts';
+import type { StartFrom } from './group/consumer-group.ts';
+import type { DeliveryOrder } from './deliver/deliver.ts';
+import type { Handler } from './deliver/handler.ts';
+import { lanePauses } from './lane/lane-pauses.ts';
+import { createLaneReader } from './lane/lane-reader.ts';
+import { createLanes } from './lane/lanes.ts';
 import type { OutboxMetrics } from './outbox-metrics.ts';
-import type { PauseOptions } from './pause.ts';
-import type { RetryOptions } from './retry.ts';
-import type { Waker } from './waker.ts';
+import type { PauseOptions } from './lane/pause.ts';
+import type { RetryOptions } from './deliver/retry.ts';
+import type { Waker } from './lane/waker.ts';
 
 export interface RelayOptions {
   readonly pool: Pool;

@@ -1,8 +1,8 @@
 import { eventually, runProgram } from '@pulsebox/test-support';
 import { describe, expect, test } from 'vitest';
-import { registerGroup } from '../src/consumer-group.ts';
-import { SinkError } from '../src/sink-error.ts';
-import { loadCursor } from '../src/store-cursor.ts';
+import { registerGroup } from '../src/group/consumer-group.ts';
+import { SinkError } from '../src/deliver/sink-error.ts';
+import { loadCursor } from '../src/lease/store-cursor.ts';
 import { parkingLane } from './parking-lane.ts';
 import type { RunningRelay } from './relay-runner.ts';
 

@@ -3,13 +3,13 @@
 import { createTestDatabase } from '@pulsebox/test-support';
 import type { TestDatabase } from '@pulsebox/test-support';
 import { afterAll, beforeAll, describe, expect, inject, test } from 'vitest';
-import { registerGroup } from '../src/consumer-group.ts';
-import { DEAD_COUNTS, PARKED_COUNTED_EXACTLY } from '../src/dead-counts.ts';
-import type { DeadCounts } from '../src/dead-counts.ts';
-import { DISCARD_CHUNK } from '../src/dead-discard.ts';
-import { LIST_NEWEST, LIST_OLDEST } from '../src/dead-list.ts';
-import { REPLAY_CHUNK } from '../src/dead-replay.ts';
-import { CHUNK_ROWS, POSITIONS } from '../src/dead-selection.ts';
+import { registerGroup } from '../src/group/consumer-group.ts';
+import { DEAD_COUNTS, PARKED_COUNTED_EXACTLY } from '../src/dead/dead-counts.ts';
+import type { DeadCounts } from '../src/dead/dead-counts.ts';
+import { DISCARD_CHUNK } from '../src/dead/dead-discard.ts';
+import { LIST_NEWEST, LIST_OLDEST } from '../src/dead/dead-list.ts';
+import { REPLAY_CHUNK } from '../src/dead/dead-replay.ts';
+import { CHUNK_ROWS, POSITIONS } from '../src/dead/dead-selection.ts';
 import { planOf } from './plan.ts';
 
 const IN_BIG = 250_000;

@@ -1,9 +1,9 @@
 import { describe, expect, test } from 'vitest';
-import { deliver } from '../src/deliver.ts';
-import type { Delivered, DeliveryOrder } from '../src/deliver.ts';
-import type { OutboxEvent } from '../src/event.ts';
-import type { Handler } from '../src/handler.ts';
-import { SinkError } from '../src/sink-error.ts';
+import { deliver } from '../src/deliver/deliver.ts';
+import type { Delivered, DeliveryOrder } from '../src/deliver/deliver.ts';
+import type { OutboxEvent } from '../src/log/event.ts';
+import type { Handler } from '../src/deliver/handler.ts';
+import { SinkError } from '../src/deliver/sink-error.ts';
 import { quiet } from './relay-runner.ts';
 
 /** `a#1` is an event of the key `a`; one without `#` has no key. */

@@ -3,10 +3,10 @@ import { createTestDatabase } from '@pulsebox/test-support';
 import type { TestDatabase } from '@pulsebox/test-support';
 import type { PoolClient } from 'pg';
 import { afterAll, beforeAll, describe, expect, inject, test } from 'vitest';
-import { emit, emitAll } from '../src/emit.ts';
-import type { NewEvent } from '../src/emit.ts';
-import { beginningOfLog } from '../src/cursor.ts';
-import { readBatch } from '../src/read-batch.ts';
+import { emit, emitAll } from '../src/log/emit.ts';
+import type { NewEvent } from '../src/log/emit.ts';
+import { beginningOfLog } from '../src/read/cursor.ts';
+import { readBatch } from '../src/read/read-batch.ts';
 
 let database: TestDatabase;
 

@@ -1,10 +1,10 @@
 import { createTestDatabase } from '@pulsebox/test-support';
 import type { TestDatabase } from '@pulsebox/test-support';
 import { afterAll, beforeAll, expect, inject, test } from 'vitest';
-import type { Cursor } from '../src/cursor.ts';
-import { emit } from '../src/emit.ts';
-import { endOfLog } from '../src/end-of-log.ts';
-import { readBatch } from '../src/read-batch.ts';
+import type { Cursor } from '../src/read/cursor.ts';
+import { emit } from '../src/log/emit.ts';
+import { endOfLog } from '../src/read/end-of-log.ts';
+import { readBatch } from '../src/read/read-batch.ts';
 
 let database: TestDatabase;
 

@@ -3,8 +3,8 @@
 import type { Queryable } from '@pulsebox/postgres';
 import fc from 'fast-check';
 import type { Pool } from 'pg';
-import { registerGroup } from '../src/consumer-group.ts';
-import { loadCursor } from '../src/store-cursor.ts';
+import { registerGroup } from '../src/group/consumer-group.ts';
+import { loadCursor } from '../src/lease/store-cursor.ts';
 import { logReader } from './log-reader.ts';
 import { keyOf, openWriter } from './writer.ts';
 import type { Writer } from './writer.ts';

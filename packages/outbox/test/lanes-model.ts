@@ -2,12 +2,12 @@
 
 import fc from 'fast-check';
 import type { Pool } from 'pg';
-import { registerGroup } from '../src/consumer-group.ts';
-import { finishResize } from '../src/finish-resize.ts';
-import { openLaneSession } from '../src/lane-session.ts';
-import type { LaneSession } from '../src/lane-session.ts';
-import { resizeGroup } from '../src/resize-group.ts';
-import { laneLeaseName } from '../src/store-cursor.ts';
+import { registerGroup } from '../src/group/consumer-group.ts';
+import { finishResize } from '../src/group/finish-resize.ts';
+import { openLaneSession } from '../src/lane/lane-session.ts';
+import type { LaneSession } from '../src/lane/lane-session.ts';
+import { resizeGroup } from '../src/group/resize-group.ts';
+import { laneLeaseName } from '../src/lease/store-cursor.ts';
 import { faults } from './interleaving.ts';
 import { labelOf } from './log-reader.ts';
 import { openWriter } from './writer.ts';

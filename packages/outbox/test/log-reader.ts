@@ -1,10 +1,10 @@
 // A reader without a lease: it reads after its cursor, takes what it read for delivered, and moves on.
 
 import type { Queryable } from '@pulsebox/postgres';
-import type { Cursor } from '../src/cursor.ts';
-import { beginningOfLog } from '../src/cursor.ts';
-import type { OutboxEvent } from '../src/event.ts';
-import { readBatch } from '../src/read-batch.ts';
+import type { Cursor } from '../src/read/cursor.ts';
+import { beginningOfLog } from '../src/read/cursor.ts';
+import type { OutboxEvent } from '../src/log/event.ts';
+import { readBatch } from '../src/read/read-batch.ts';
 
 export interface LogReader {
   readonly cursor: Cursor;

@@ -11,8 +11,8 @@ test('docs/errors.md explains every code of this package, and no other in its se
 
 test('every code is used, and every code that is used is in the list', () => {
   const folder = new URL('../src/', import.meta.url);
-  const sources = readdirSync(folder)
-    .filter((file) => file !== 'outbox-error.ts')
+  const sources = readdirSync(folder, { recursive: true, encoding: 'utf8' })
+    .filter((file) => file.endsWith('.ts') && file !== 'outbox-error.ts')
     .map((file) => readFileSync(new URL(file, folder), 'utf8'));
   const used = new Set(
     sources.flatMap((text) =>

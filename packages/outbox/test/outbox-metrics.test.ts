@@ -1,8 +1,8 @@
 import { readFileSync } from 'node:fs';
 import { createRegistry } from '@pulsebox/loop';
 import { expect, test } from 'vitest';
-import type { OutboxEvent } from '../src/event.ts';
-import type { GroupStatus } from '../src/group-status.ts';
+import type { OutboxEvent } from '../src/log/event.ts';
+import type { GroupStatus } from '../src/group/group-status.ts';
 import { outboxMetrics } from '../src/outbox-metrics.ts';
 
 const status: GroupStatus = {

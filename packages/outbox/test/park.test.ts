@@ -3,12 +3,12 @@ import { acquireLease } from '@pulsebox/postgres';
 import { eventually } from '@pulsebox/test-support';
 import type { Pool } from 'pg';
 import { describe, expect, test } from 'vitest';
-import { registerGroup } from '../src/consumer-group.ts';
-import type { OutboxEvent } from '../src/event.ts';
-import { storeCursorAndPark } from '../src/park.ts';
-import { seekGroup } from '../src/seek-group.ts';
-import { SinkError } from '../src/sink-error.ts';
-import { laneLeaseName, loadCursor } from '../src/store-cursor.ts';
+import { registerGroup } from '../src/group/consumer-group.ts';
+import type { OutboxEvent } from '../src/log/event.ts';
+import { storeCursorAndPark } from '../src/parked/park.ts';
+import { seekGroup } from '../src/group/seek-group.ts';
+import { SinkError } from '../src/deliver/sink-error.ts';
+import { laneLeaseName, loadCursor } from '../src/lease/store-cursor.ts';
 import { parkingLane } from './parking-lane.ts';
 import type { LogLine, RunningRelay } from './relay-runner.ts';
 

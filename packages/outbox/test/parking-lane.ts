@@ -7,8 +7,8 @@ import type { Jobs } from '@pulsebox/jobs';
 import { acquireLease, createPool } from '@pulsebox/postgres';
 import type { Pool } from 'pg';
 import { afterAll, afterEach, beforeAll, inject } from 'vitest';
-import { emitAll } from '../src/emit.ts';
-import { laneLeaseName, loadCursor } from '../src/store-cursor.ts';
+import { emitAll } from '../src/log/emit.ts';
+import { laneLeaseName, loadCursor } from '../src/lease/store-cursor.ts';
 import { quiet, runRelay } from './relay-runner.ts';
 import type { RunningRelay, RunOptions } from './relay-runner.ts';
 
@@ -63,8 +63,9 @@ export function parkingLane(): ParkingLane {
     await Promise.all(running.splice(0).map(async (one) => one.stop()));
     for (const close of closers.splice(0).toReversed()) await close();
     // A connection that a relay kept would starve the next test, and a worker in time.
-    if (database.pool.idleCount !== database.pool.totalCount)
-      throw new Error('a connection of the pool is still in use');
+    await eventually(() => database.pool.idleCount === database.pool.totalCount, {
+      message: 'a connection of the pool is still in use',
+    });
   });
   afterAll(async () => {
     await opened?.stop();

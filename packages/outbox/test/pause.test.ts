@@ -3,11 +3,11 @@ import { requestHandover } from '@pulsebox/postgres';
 import { createTestDatabase, eventually } from '@pulsebox/test-support';
 import type { TestDatabase } from '@pulsebox/test-support';
 import { afterAll, afterEach, beforeAll, describe, expect, inject, test, vi } from 'vitest';
-import { emitAll } from '../src/emit.ts';
+import { emitAll } from '../src/log/emit.ts';
 import { outboxMetrics } from '../src/outbox-metrics.ts';
-import { createPause } from '../src/pause.ts';
-import { SinkError } from '../src/sink-error.ts';
-import { laneLeaseName, loadCursor } from '../src/store-cursor.ts';
+import { createPause } from '../src/lane/pause.ts';
+import { SinkError } from '../src/deliver/sink-error.ts';
+import { laneLeaseName, loadCursor } from '../src/lease/store-cursor.ts';
 import { quiet, runRelay } from './relay-runner.ts';
 import type { LogLine, RunningRelay, RunOptions } from './relay-runner.ts';
 

@@ -1,8 +1,8 @@
 // When the short way may be taken: only where the cursor itself rules late events out.
 
 import { expect, test } from 'vitest';
-import { beginningOfLog } from '../src/cursor.ts';
-import { nothingCanBeLate } from '../src/read-new.ts';
+import { beginningOfLog } from '../src/read/cursor.ts';
+import { nothingCanBeLate } from '../src/read/read-new.ts';
 
 const caughtUp = { position: 9, snapshot: '760:760:', ceiling: '760', frozen: null };
 

@@ -1,6 +1,6 @@
 import { eventually } from '@pulsebox/test-support';
 import { beforeEach, describe, expect, test } from 'vitest';
-import { retireGroup } from '../src/retire-group.ts';
+import { retireGroup } from '../src/group/retire-group.ts';
 import { parkingLane } from './parking-lane.ts';
 import type { RunningRelay } from './relay-runner.ts';
 

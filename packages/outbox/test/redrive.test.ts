@@ -1,7 +1,7 @@
 import { createLogger } from '@pulsebox/loop';
 import { eventually } from '@pulsebox/test-support';
 import { beforeEach, describe, expect, test } from 'vitest';
-import { SinkError } from '../src/sink-error.ts';
+import { SinkError } from '../src/deliver/sink-error.ts';
 import { parkingLane } from './parking-lane.ts';
 import type { LogLine, RunningRelay } from './relay-runner.ts';
 

@@ -4,11 +4,11 @@ import { randomUUID } from 'node:crypto';
 import { createLogger } from '@pulsebox/loop';
 import type { Logger, Loop } from '@pulsebox/loop';
 import type { Pool } from 'pg';
-import type { Batch, BatchOutcome, HandlerContext } from '../src/handler.ts';
+import type { Batch, BatchOutcome, HandlerContext } from '../src/deliver/handler.ts';
 import { relay } from '../src/relay.ts';
 import type { RelayOptions } from '../src/relay.ts';
-import { createWaker } from '../src/waker.ts';
-import type { Waker } from '../src/waker.ts';
+import { createWaker } from '../src/lane/waker.ts';
+import type { Waker } from '../src/lane/waker.ts';
 import { labelOf } from './log-reader.ts';
 
 /** A relay's log as a test reads it: one object per line. */

@@ -4,12 +4,12 @@ import { createTestDatabase, eventually, tcpProxy } from '@pulsebox/test-support
 import type { TcpProxy, TestDatabase } from '@pulsebox/test-support';
 import type { Pool } from 'pg';
 import { afterAll, afterEach, beforeAll, describe, expect, inject, test } from 'vitest';
-import { emitAll } from '../src/emit.ts';
+import { emitAll } from '../src/log/emit.ts';
 import { outboxMetrics } from '../src/outbox-metrics.ts';
-import { SinkError } from '../src/sink-error.ts';
-import { laneLeaseName, loadCursor } from '../src/store-cursor.ts';
-import type { StoredCursor } from '../src/store-cursor.ts';
-import { createWaker } from '../src/waker.ts';
+import { SinkError } from '../src/deliver/sink-error.ts';
+import { laneLeaseName, loadCursor } from '../src/lease/store-cursor.ts';
+import type { StoredCursor } from '../src/lease/store-cursor.ts';
+import { createWaker } from '../src/lane/waker.ts';
 import { quiet, runRelay } from './relay-runner.ts';
 import type { RunningRelay, RunOptions } from './relay-runner.ts';
 

@@ -8,12 +8,12 @@ import {
 } from '@pulsebox/test-support';
 import type { Pool } from 'pg';
 import { afterEach, describe, expect, inject, onTestFinished, test } from 'vitest';
-import { registerGroup } from '../src/consumer-group.ts';
+import { registerGroup } from '../src/group/consumer-group.ts';
 import { outboxMigrations } from '../src/index.ts';
-import { readBatch } from '../src/read-batch.ts';
-import { rebaseAfterRestore } from '../src/restore.ts';
-import { dropOldestPartition } from '../src/retention.ts';
-import { laneLeaseName, loadCursor, storeCursor } from '../src/store-cursor.ts';
+import { readBatch } from '../src/read/read-batch.ts';
+import { rebaseAfterRestore } from '../src/log/restore.ts';
+import { dropOldestPartition } from '../src/upkeep/retention.ts';
+import { laneLeaseName, loadCursor, storeCursor } from '../src/lease/store-cursor.ts';
 import { labelOf } from './log-reader.ts';
 import { openWriter } from './writer.ts';
 import type { Writer } from './writer.ts';

@@ -3,13 +3,13 @@ import { createTemplate, createTestDatabase, eventually, startTemporaryServer } 
 import type { TemporaryServer, TestDatabase } from '@pulsebox/test-support';
 import type { PoolClient } from 'pg';
 import { afterAll, afterEach, beforeAll, beforeEach, expect, test } from 'vitest';
-import { registerGroup } from '../src/consumer-group.ts';
-import { emitAll } from '../src/emit.ts';
-import { makeRoom } from '../src/partitions.ts';
-import { readBatch } from '../src/read-batch.ts';
-import { dropOldestPartition } from '../src/retention.ts';
-import type { RetentionOutcome } from '../src/retention.ts';
-import { laneLeaseName, loadCursor, storeCursor } from '../src/store-cursor.ts';
+import { registerGroup } from '../src/group/consumer-group.ts';
+import { emitAll } from '../src/log/emit.ts';
+import { makeRoom } from '../src/log/partitions.ts';
+import { readBatch } from '../src/read/read-batch.ts';
+import { dropOldestPartition } from '../src/upkeep/retention.ts';
+import type { RetentionOutcome } from '../src/upkeep/retention.ts';
+import { laneLeaseName, loadCursor, storeCursor } from '../src/lease/store-cursor.ts';
 import { openWriter } from './writer.ts';
 import type { Writer } from './writer.ts';
 

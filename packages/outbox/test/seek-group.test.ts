@@ -1,12 +1,12 @@
 import { createTestDatabase, eventually } from '@pulsebox/test-support';
 import type { TestDatabase } from '@pulsebox/test-support';
 import { afterEach, beforeEach, expect, inject, test } from 'vitest';
-import { registerGroup } from '../src/consumer-group.ts';
-import { groupStatus } from '../src/group-status.ts';
-import { retireGroup } from '../src/retire-group.ts';
-import { seekGroup } from '../src/seek-group.ts';
-import type { SeekReport, SeekTarget } from '../src/seek-group.ts';
-import { loadCursor } from '../src/store-cursor.ts';
+import { registerGroup } from '../src/group/consumer-group.ts';
+import { groupStatus } from '../src/group/group-status.ts';
+import { retireGroup } from '../src/group/retire-group.ts';
+import { seekGroup } from '../src/group/seek-group.ts';
+import type { SeekReport, SeekTarget } from '../src/group/seek-group.ts';
+import { loadCursor } from '../src/lease/store-cursor.ts';
 import { logReader } from './log-reader.ts';
 import { runRelay } from './relay-runner.ts';
 import { openWriter } from './writer.ts';

@@ -1,7 +1,7 @@
 import fc from 'fast-check';
 import { expect, test } from 'vitest';
-import type { LaneHolding } from '../src/lane-holders.ts';
-import { stepOf } from '../src/share-lanes.ts';
+import type { LaneHolding } from '../src/lease/lane-holders.ts';
+import { stepOf } from '../src/lease/share-lanes.ts';
 
 const NONE: ReadonlySet<number> = new Set();
 

@@ -3,11 +3,11 @@ import { createTestDatabase, eventually } from '@pulsebox/test-support';
 import type { TestDatabase } from '@pulsebox/test-support';
 import type { PoolClient } from 'pg';
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, inject, test } from 'vitest';
-import { registerGroup } from '../src/consumer-group.ts';
-import type { Cursor } from '../src/cursor.ts';
-import { beginningOfLog } from '../src/cursor.ts';
-import { emitAll } from '../src/emit.ts';
-import { readBatch } from '../src/read-batch.ts';
+import { registerGroup } from '../src/group/consumer-group.ts';
+import type { Cursor } from '../src/read/cursor.ts';
+import { beginningOfLog } from '../src/read/cursor.ts';
+import { emitAll } from '../src/log/emit.ts';
+import { readBatch } from '../src/read/read-batch.ts';
 import {
   LOAD_CURSOR,
   laneLeaseName,
@@ -15,8 +15,8 @@ import {
   pruneCursors,
   STORE_CURSOR,
   storeCursor,
-} from '../src/store-cursor.ts';
-import type { LaneOfGroup, StoredCursor } from '../src/store-cursor.ts';
+} from '../src/lease/store-cursor.ts';
+import type { LaneOfGroup, StoredCursor } from '../src/lease/store-cursor.ts';
 import { planOf } from './plan.ts';
 
 let database: TestDatabase;

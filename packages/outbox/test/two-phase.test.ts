@@ -5,7 +5,7 @@ import { createTestDatabase } from '@pulsebox/test-support';
 import type { TestDatabase } from '@pulsebox/test-support';
 import type { PoolClient } from 'pg';
 import { afterEach, beforeEach, expect, inject, test } from 'vitest';
-import { announceSleep } from '../src/sleep.ts';
+import { announceSleep } from '../src/lane/sleep.ts';
 import { logReader } from './log-reader.ts';
 
 let database: TestDatabase;

@@ -3,11 +3,11 @@ import type { TestDatabase } from '@pulsebox/test-support';
 import pg from 'pg';
 import type { Client } from 'pg';
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, inject, test } from 'vitest';
-import { emit } from '../src/emit.ts';
-import { setNotifyChannel } from '../src/notify-channel.ts';
-import { announceSleep, nextRest } from '../src/sleep.ts';
-import { createWaker } from '../src/waker.ts';
-import type { Waker } from '../src/waker.ts';
+import { emit } from '../src/log/emit.ts';
+import { setNotifyChannel } from '../src/log/notify-channel.ts';
+import { announceSleep, nextRest } from '../src/lane/sleep.ts';
+import { createWaker } from '../src/lane/waker.ts';
+import type { Waker } from '../src/lane/waker.ts';
 import { quiet, runRelay } from './relay-runner.ts';
 import type { RunningRelay, RunOptions } from './relay-runner.ts';
 

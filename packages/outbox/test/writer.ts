@@ -1,7 +1,7 @@
 // A producer on a connection of its own, one step at a time.
 
 import type { Pool, PoolClient } from 'pg';
-import { emitAll } from '../src/emit.ts';
+import { emitAll } from '../src/log/emit.ts';
 
 export interface Writer {
   /** Begins when no transaction is open, and emits one event for each label. The label's key is what stands before `#`. */

@@ -12,7 +12,7 @@ import {
   loadCursor,
   pruneCursors,
   storeCursor,
-} from '../../../packages/outbox/src/store-cursor.ts';
+} from '../../../packages/outbox/src/lease/store-cursor.ts';
 
 export interface HeldSnapshotInput {
   readonly url: string;

@@ -1,0 +1,110 @@
+// The beginning of an attempt at parked events: counted before the handler runs, so that one which ends the process
+// has been counted, too.
+
+import type { Queryable } from '@pulsebox/postgres';
+import type { JsonValue, OutboxEvent } from '../log/event.ts';
+import { eventTypes } from '../log/event-types.ts';
+import { OF_LANE } from './redrive-due.ts';
+import { laneLeaseName } from '../lease/store-cursor.ts';
+import type { LaneOfGroup } from '../lease/store-cursor.ts';
+
+export interface ClaimedEvent {
+  readonly event: OutboxEvent;
+  /** Attempts started, this one included. */
+  readonly attempts: number;
+  /** The database's clock when it was claimed, in milliseconds since 1970. */
+  readonly claimedAtMs: number;
+  /** `performance.now()` when the answer came, to go on counting from `claimedAtMs` here. */
+  readonly receivedAtMs: number;
+}
+
+/** A lane under the lease that it is held by. */
+export interface HeldLane extends LaneOfGroup {
+  readonly token: number;
+}
+
+/**
+ * Result: the events, with the attempt counted. $1 group, $2 the lease's name, $3 token, $4 positions.
+ * Indexes: lease_pkey, parked_pkey. Rows are left out that an operator has discarded or locked meanwhile; 0 rows may
+ * also mean that the lease was lost. The lease comes first, and what is due is locked after it: a replay or discard
+ * locks both in that order.
+ */
+export const CLAIM_PARKED = `
+  with lease as (
+    select from pulsebox.lease where name = $2 and token = $3 for share
+  ),
+  due as materialized (
+    select d.position from lease, outbox.parked d
+    where d.group_name = $1 and d.position = any($4::bigint[])
+      and d.state = 'parked' and d.next_attempt_at <= statement_timestamp()
+    for update of d skip locked
+  )
+  update outbox.parked p set attempts = p.attempts + 1, attempting_since = clock_timestamp()
+  from due
+  where p.group_name = $1 and p.position = due.position
+  returning p.position, p.topic, p.key, p.payload, p.headers, date_part('epoch', p.created_at), p.attempts,
+            date_part('epoch', p.attempting_since)`;
+
+/**
+ * Takes the count of an attempt back that came to no verdict on the event. $1 group, $2 the lease's name, $3 token,
+ * $4 positions. Indexes: lease_pkey, parked_pkey.
+ */
+export const UNDO_CLAIM = `
+  with lease as (
+    select from pulsebox.lease where name = $2 and token = $3 for share
+  )
+  update outbox.parked p set attempts = greatest(0, p.attempts - 1), attempting_since = null
+  from lease
+  where p.group_name = $1 and p.position = any($4::bigint[]) and p.attempting_since is not null`;
+
+/**
+ * Result: events whose attempt nobody lived to see the end of, if nobody but the caller can have one under way.
+ * $1 group, $2 lane. Index: parked_attempting.
+ */
+export const INTERRUPTED_ATTEMPTS: string = `
+  select p.position, p.topic, p.key, p.payload, p.headers, date_part('epoch', p.created_at), p.attempts,
+         date_part('epoch', p.attempting_since)
+  from outbox.parked p
+  where p.group_name = $1 and p.attempting_since is not null
+    and ${OF_LANE}
+  order by p.position`;
+
+type Row = readonly [
+  position: number,
+  topic: string,
+  key: string | null,
+  payload: JsonValue,
+  headers: Readonly<Record<string, JsonValue>>,
+  createdAtSeconds: number,
+  attempts: string,
+  claimedAtSeconds: number,
+];
+
+export async function claimParked(
+  db: Queryable,
+  lane: HeldLane,
+  positions: readonly number[],
+): Promise<ClaimedEvent[]> {
+  return await claimed(db, CLAIM_PARKED, [lane.group, laneLeaseName(lane), lane.token, positions]);
+}
+
+export async function undoClaim(db: Queryable, lane: HeldLane, positions: readonly number[]): Promise<void> {
+  await db.query(UNDO_CLAIM, [lane.group, laneLeaseName(lane), lane.token, positions]);
+}
+
+export async function interruptedAttempts(db: Queryable, lane: LaneOfGroup): Promise<ClaimedEvent[]> {
+  return await claimed(db, INTERRUPTED_ATTEMPTS, [lane.group, lane.lane]);
+}
+
+async function claimed(db: Queryable, text: string, values: unknown[]): Promise<ClaimedEvent[]> {
+  const { rows } = await db.query<[...Row]>({ text, values, rowMode: 'array', types: eventTypes });
+  const receivedAtMs = performance.now();
+  return rows
+    .map(([position, topic, key, payload, headers, createdAtSeconds, attempts, claimedAtSeconds]) => ({
+      event: { position, topic, key, payload, headers, createdAt: new Date(createdAtSeconds * 1_000) },
+      attempts: Number(attempts),
+      claimedAtMs: claimedAtSeconds * 1_000,
+      receivedAtMs,
+    }))
+    .toSorted((one, other) => one.event.position - other.event.position);
+}

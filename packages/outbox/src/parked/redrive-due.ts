@@ -1,0 +1,84 @@
+// Which parked events are due: asked for now and then, by the reader of their lane.
+
+import type { Queryable } from '@pulsebox/postgres';
+import type { DeliveryOrder } from '../deliver/deliver.ts';
+import type { LaneOfGroup } from '../lease/store-cursor.ts';
+
+export interface DueEvent {
+  readonly position: number;
+  /** Milliseconds until it is due; 0 or less: it is. */
+  readonly dueInMs: number;
+  /** Its last attempt ended its worker, or so it seems: nothing is handed over beside it. */
+  readonly alone: boolean;
+}
+
+/**
+ * Of a parked event `p` of group $1: whether lane $2 delivers it. Rows carry no lane: a change of lanes moves them all
+ * at once. A reader that does not know of the change yet sees those of another, and can claim none.
+ * `coalesce`, since the planner takes an equation for so rare that it sorts all rows instead of following an index.
+ */
+export const OF_LANE = `
+    coalesce(outbox.lane_of(p.key, p.position, (select lanes from outbox.consumer_group where name = $1)) = $2, false)`;
+
+/**
+ * Result: events that are scheduled, soonest first, and whether each is the first of its key. $1 group, $2 lane,
+ * $3 whether order is kept, $4 how many at most. Index: parked_due, and parked_key once for each row. 0 rows: nothing is
+ * scheduled; what is parked, if anything, is dead or stands behind what is.
+ */
+export const LOOK_AT_DUE: string = `
+  select d.position::float8 as position,
+         (extract(epoch from d.next_attempt_at - statement_timestamp()) * 1000)::float8 as "dueInMs",
+         coalesce((d.errors -> -1) ? 'workerEnded', false) as alone,
+         (not $3 or d.key is null or (
+           select h.position from outbox.parked h
+           where h.group_name = $1 and h.key = d.key order by h.position limit 1
+         ) = d.position) as first
+  from (
+    select p.position, p.key, p.next_attempt_at, p.errors from outbox.parked p
+    where p.group_name = $1 and p.next_attempt_at is not null
+      and ${OF_LANE}
+    order by p.next_attempt_at
+    limit $4
+  ) d
+  order by d.next_attempt_at`;
+
+/**
+ * Takes events off the schedule that are not the first of their key: they were parked while the group kept no order,
+ * it was sought backwards since, or they were replayed with others of their key. They are due once those before them are
+ * gone. $1 group, $2 positions. Indexes: parked_pkey, parked_key. Waits for one before it that is being
+ * discarded: its end has left the next one on the schedule as it was, and does not see it taken off here.
+ */
+export const UNSCHEDULE = `
+  update outbox.parked p set next_attempt_at = null
+  where p.group_name = $1 and p.position = any($2::bigint[]) and exists (
+    select from outbox.parked h where h.group_name = $1 and h.key = p.key and h.position < p.position
+    order by h.position limit 1
+    for key share)`;
+
+/**
+ * Result: whether the group has parked events or dead letters, in any lane. $1 group. Index: parked_pkey, in its order:
+ * a bare `exists` may be a scan from the start of the table, where there may be nothing but dead rows.
+ */
+export const HAS_PARKED = `
+  select (select position from outbox.parked where group_name = $1 order by position limit 1) is not null as parked`;
+
+export async function lookAtDue(
+  db: Queryable,
+  lane: LaneOfGroup,
+  options: { readonly order: DeliveryOrder; readonly limit: number },
+): Promise<DueEvent[]> {
+  const { rows } = await db.query<DueEvent & { readonly first: boolean }>(LOOK_AT_DUE, [
+    lane.group,
+    lane.lane,
+    options.order === 'key',
+    options.limit,
+  ]);
+  const behind = rows.filter(({ first }) => !first).map(({ position }) => position);
+  if (behind.length > 0) await db.query(UNSCHEDULE, [lane.group, behind]);
+  return rows.filter(({ first }) => first);
+}
+
+export async function hasParked(db: Queryable, lane: LaneOfGroup): Promise<boolean> {
+  const { rows } = await db.query<{ parked: boolean }>(HAS_PARKED, [lane.group]);
+  return rows[0]?.parked === true;
+}

@@ -1,0 +1,98 @@
+// Reads a lane up to the barrier at which the group's lanes change: what the barrier's snapshot sees and no more.
+// Why nothing is lost, delivered twice or inverted on the way stands in ARCHITECTURE.md, "Changing lanes".
+
+import type { Queryable } from '@pulsebox/postgres';
+import type { Cursor } from './cursor.ts';
+import { queryEvents } from '../log/event-rows.ts';
+import type { Head } from '../log/event-rows.ts';
+import type { ReadBatch } from './read-batch.ts';
+import { endOf, readLanePage, windowOf } from './read-lane.ts';
+import type { LaneSlice, Seen } from './read-lane.ts';
+
+/** The cursor at which every old lane stops and every new one starts. */
+export interface Barrier {
+  readonly position: number;
+  /** A `pg_snapshot`, as text. */
+  readonly snapshot: string;
+  /** An `xid8`, as text. */
+  readonly ceiling: string;
+  /** Up to here the log was restored from another cluster: nothing is late there, whatever its xids say. */
+  readonly floor: number;
+}
+
+/**
+ * Result: one row without a seq whose payload is `{readAt, seen, seenTo}`, then the lane's events behind the position
+ * that the barrier's snapshot saw. `seen` below $4: the barrier's position is reached.
+ * Parameters: $1 position, $2 and $3 the barrier's position and snapshot, $4 the window, $5 the most events, $6 lane,
+ * $7 lanes. Index: event_pkey.
+ */
+export const READ_TO_BARRIER = `
+  with between as materialized (
+    select count(*) as seen, max(seq) as seen_to
+    from (
+      select seq from outbox.event where seq > $1::bigint and seq <= $2::bigint order by seq limit $4::bigint
+    ) e
+  )
+  select null::bigint as seq, null as topic, null as key,
+         jsonb_build_object(
+           'seen', (select seen from between),
+           'seenTo', (select seen_to from between),
+           'readAt', date_part('epoch', clock_timestamp())) as payload,
+         null::jsonb as headers, null::float8 as created_at
+  union all
+  select e.seq, e.topic, e.key, e.payload, e.headers, date_part('epoch', e.created_at)
+  from (
+    select window_of.seq, window_of.topic, window_of.key, window_of.payload, window_of.headers, window_of.created_at
+    from (
+      select xid, seq, topic, key, payload, headers, created_at from outbox.event
+      where seq > $1::bigint and seq <= $2::bigint
+      order by seq
+      limit $4::bigint
+    ) window_of
+    where (window_of.seq <= (select era_floor from outbox.setting)
+           or pg_visible_in_snapshot(window_of.xid, $3::pg_snapshot))
+      and outbox.lane_of(window_of.key, window_of.seq, $7::integer) = $6::integer
+    limit $5::bigint
+  ) e`;
+
+/** As readBatch, up to the barrier: `reached` says so once nothing is left. Each cursor on the way is an ordinary one. */
+export async function readToBarrier(
+  db: Queryable,
+  cursor: Cursor,
+  barrier: Barrier,
+  limit: number,
+  slice: LaneSlice,
+): Promise<ReadBatch> {
+  const { snapshot, ceiling, floor } = barrier;
+  // A page that is under way ends first. Then comes what the cursor's snapshot did not see and the barrier's did: a page
+  // of late events under the barrier's snapshot.
+  const frozen =
+    cursor.frozen ?? (cursor.snapshot === snapshot ? null : { snapshot, ceiling, position: floor });
+  if (frozen === null) return await readBehindPosition(db, cursor, barrier, limit, slice);
+  const page = await readLanePage(db, cursor, frozen, limit, slice);
+  return page.ended && page.events.length === 0
+    ? await readToBarrier(db, page.next, barrier, limit, slice)
+    : page;
+}
+
+async function readBehindPosition(
+  db: Queryable,
+  cursor: Cursor,
+  barrier: Barrier,
+  limit: number,
+  slice: LaneSlice,
+): Promise<ReadBatch> {
+  const { snapshot, ceiling } = barrier;
+  const window = windowOf(limit, slice);
+  const values = [cursor.position, barrier.position, snapshot, window, limit, slice.lane, slice.lanes];
+  const { head, events, ...times } = await queryEvents<Pick<Head, 'readAt'> & Seen>(
+    db,
+    READ_TO_BARRIER,
+    values,
+  );
+  const full = events.length >= limit;
+  const there = !full && head.seen < window;
+  const position = there ? barrier.position : endOf(events, full, head.seenTo);
+  const next: Cursor = { position, snapshot, ceiling, frozen: null };
+  return { events, reached: there && events.length === 0 ? 'barrier' : 'more', next, ...times };
+}
