@@ -64,7 +64,11 @@ describe('an event that ends its worker', () => {
         const quiet = eventually(
           async () => {
             const rows = await lane.parked({ group });
-            return rows.some(({ state }) => state === 'dead') && (await lane.delivered({ group })) >= 3;
+            return (
+              rows.length === 2 &&
+              rows.some(({ state }) => state === 'dead') &&
+              (await lane.delivered({ group })) >= 3
+            );
           },
           { withinMs: 20_000 },
         ).then(() => 'over' as const);
