@@ -12,6 +12,8 @@ export type { DeadId } from './dead/dead-id.ts';
 export { parseDeadId } from './dead/dead-id.ts';
 export type { DeadListOptions, DeadPage, DeadSummary } from './dead/dead-list.ts';
 export { listDead } from './dead/dead-list.ts';
+export type { MarkDeadOptions, MarkDeadOutcome } from './dead/dead-mark.ts';
+export { markDead } from './dead/dead-mark.ts';
 export type { ReplayOptions, ReplayReport } from './dead/dead-replay.ts';
 export { replayDead } from './dead/dead-replay.ts';
 export type { DeadDetails, DeadError } from './dead/dead-show.ts';
