@@ -1,4 +1,4 @@
-// A pool that survives its server: a connection that dies while idle is dropped and reported, not thrown.
+// A pool that survives its server: a connection that dies is dropped and replaced, and never ends the process.
 
 import pg from 'pg';
 import type { ClientConfig, Pool } from 'pg';
@@ -19,5 +19,12 @@ export function createPool(options: PoolOptions): Pool {
   });
   // Without a listener an idle connection's error would be an uncaught exception and end the process.
   pool.on('error', options.onIdleError);
+  // Nor has one that is in use a listener of the pool's: between `connect` and the first query, or behind an answer in
+  // the same packet, a server's last words would end the process too. What breaks then, the next query reports.
+  pool.on('connect', (client) => client.on('error', ignore));
   return pool;
+}
+
+function ignore(): void {
+  // See above.
 }
