@@ -11,6 +11,7 @@ import { FIRST_PARKED_OF_KEYS } from '../src/parked/park-keys.ts';
 import { STORE_CURSOR_AND_PARK } from '../src/parked/park.ts';
 import { CLAIM_PARKED, INTERRUPTED_ATTEMPTS, UNDO_CLAIM } from '../src/parked/redrive-claim.ts';
 import { HAS_PARKED, LOOK_AT_DUE } from '../src/parked/redrive-due.ts';
+import { FOLLOWERS } from '../src/parked/redrive-followers.ts';
 import { SETTLE_PARKED } from '../src/parked/redrive-settle.ts';
 import { planOf } from './plan.ts';
 import type { Plan } from './plan.ts';
@@ -97,6 +98,13 @@ describe.each(['never analysed', 'analysed'])('%s', (when) => {
     expect(found.indexes).toEqual(['parked_key']);
   });
 
+  test('FOLLOWERS goes along a key from its first event, however much waits behind it', async () => {
+    const behindOne = await plan(FOLLOWERS, ['big', [4], 499]);
+    expectFrugal(behindOne, 1_500);
+    expect(behindOne.indexes.toSorted()).toEqual(['parked_key', 'parked_pkey']);
+    expectFrugal(await plan(FOLLOWERS, ['big', positions.slice(0, 250), 1]), 5_000);
+  });
+
   test('claims, settles and undoes by key', async () => {
     const lease = ['big', LEASE, 1];
     const failed = positions
@@ -104,7 +112,12 @@ describe.each(['never analysed', 'analysed'])('%s', (when) => {
       .map((position) => ({ position, state: 'parked', waitMs: 1, reason: 'x' }));
     expectFrugal(await plan(CLAIM_PARKED, [...lease, positions]), 25_000);
     expectFrugal(await plan(UNDO_CLAIM, [...lease, positions]), 15_000);
-    const settled = await plan(SETTLE_PARKED, [...lease, positions.slice(100), JSON.stringify(failed)]);
+    const settled = await plan(SETTLE_PARKED, [
+      ...lease,
+      positions.slice(200),
+      JSON.stringify(failed),
+      positions.slice(100, 200),
+    ]);
     expectFrugal(settled, 25_000);
     expectFrugal(await plan(INTERRUPTED_ATTEMPTS, ['big', 0]), 40);
   });

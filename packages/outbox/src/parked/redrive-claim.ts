@@ -26,7 +26,8 @@ export interface HeldLane extends LaneOfGroup {
 /**
  * Result: the events, with the attempt counted. $1 group, $2 the lease's name, $3 token, $4 positions.
  * Indexes: lease_pkey, parked_pkey. Rows are left out that an operator has discarded or locked meanwhile; 0 rows may
- * also mean that the lease was lost. The lease comes first, and what is due is locked after it: a replay or discard
+ * also mean that the lease was lost. One without a time that has not failed waits behind another of its key, and goes out
+ * with it. The lease comes first, and what is due is locked after it: a replay or discard
  * locks both in that order.
  */
 export const CLAIM_PARKED = `
@@ -36,7 +37,8 @@ export const CLAIM_PARKED = `
   due as materialized (
     select d.position from lease, outbox.parked d
     where d.group_name = $1 and d.position = any($4::bigint[])
-      and d.state = 'parked' and d.next_attempt_at <= statement_timestamp()
+      and d.state = 'parked'
+      and (d.next_attempt_at <= statement_timestamp() or d.next_attempt_at is null and d.attempts = 0)
     for update of d skip locked
   )
   update outbox.parked p set attempts = p.attempts + 1, attempting_since = clock_timestamp()

@@ -10,6 +10,8 @@ export interface DueEvent {
   readonly dueInMs: number;
   /** Its last attempt ended its worker, or so it seems: nothing is handed over beside it. */
   readonly alone: boolean;
+  /** It has a key, and has not failed itself (since it was replayed): what waits behind it may go out with it. */
+  readonly leads: boolean;
 }
 
 /**
@@ -29,12 +31,13 @@ export const LOOK_AT_DUE: string = `
   select d.position::float8 as position,
          (extract(epoch from d.next_attempt_at - statement_timestamp()) * 1000)::float8 as "dueInMs",
          coalesce((d.errors -> -1) ? 'workerEnded', false) as alone,
+         d.key is not null and d.attempts = 0 as leads,
          (not $3 or d.key is null or (
            select h.position from outbox.parked h
            where h.group_name = $1 and h.key = d.key order by h.position limit 1
          ) = d.position) as first
   from (
-    select p.position, p.key, p.next_attempt_at, p.errors from outbox.parked p
+    select p.position, p.key, p.attempts, p.next_attempt_at, p.errors from outbox.parked p
     where p.group_name = $1 and p.next_attempt_at is not null
       and ${OF_LANE}
     order by p.next_attempt_at

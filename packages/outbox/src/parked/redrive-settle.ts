@@ -1,4 +1,5 @@
-// The end of an attempt at parked events: what was delivered is removed, what failed is scheduled again or dead.
+// The end of an attempt at parked events: what was delivered is removed, what failed is scheduled again or dead, and what
+// stood behind that is as it was.
 
 import type { Queryable } from '@pulsebox/postgres';
 import type { HeldLane } from './redrive-claim.ts';
@@ -13,6 +14,8 @@ export interface Settlement {
     /** Nobody lived to see the end of the attempt. */
     readonly workerEnded?: boolean;
   })[];
+  /** Behind one of its key that failed: the attempt at it does not count. */
+  readonly heldBack: readonly number[];
 }
 
 /** The first error and the latest ones of this many are kept; far more than any sane number of attempts. */
@@ -20,8 +23,8 @@ const LONGEST_HISTORY = 100;
 
 /**
  * Result: one row, whether the lease is held. $1 group, $2 the lease's name, $3 token, $4 positions delivered, $5 what
- * failed: [{position, state, waitMs, reason, retryable, workerEnded}]. Indexes: lease_pkey, parked_pkey. held 0: the
- * lease was lost, and nothing is stored.
+ * failed: [{position, state, waitMs, reason, retryable, workerEnded}], $6 positions held back. Indexes: lease_pkey,
+ * parked_pkey. held 0: the lease was lost, and nothing is stored.
  *
  * Removing the first event of a key makes the next one due: the trigger release_next_of_key does.
  */
@@ -44,13 +47,18 @@ export const SETTLE_PARKED: string = `
     from lease, jsonb_to_recordset($5::jsonb) as f(
       position bigint, state text, "waitMs" float8, reason text, retryable boolean, "workerEnded" boolean)
     where p.group_name = $1 and p.position = f.position
+  ),
+  held_back as (
+    update outbox.parked p set attempts = greatest(0, p.attempts - 1), attempting_since = null
+    from lease
+    where p.group_name = $1 and p.position = any($6::bigint[]) and p.attempting_since is not null
   )
   select count(*)::integer as held from lease`;
 
 export async function settleParked(
   db: Queryable,
   lane: HeldLane,
-  { delivered, failed }: Settlement,
+  { delivered, failed, heldBack }: Settlement,
 ): Promise<StoreOutcome> {
   const { rows } = await db.query<{ held: number }>(SETTLE_PARKED, [
     lane.group,
@@ -67,6 +75,7 @@ export async function settleParked(
         workerEnded,
       })),
     ),
+    heldBack,
   ]);
   return rows[0]?.held === 1 ? { advanced: true } : { advanced: false, reason: 'fenced' };
 }
