@@ -1,6 +1,6 @@
 // The whole of a worker's command: an application declares what it is and composes its loops; the rest is here.
 
-import { endProcessSoon } from './end-process.ts';
+import { endProcess, endProcessSoon } from './end-process.ts';
 import { parseEnvironment, type Environment, type EnvironmentSchema } from './environment.ts';
 import {
   parseCommandLine,
@@ -134,11 +134,19 @@ async function run<S extends EnvironmentSchema>(
   const registry = createRegistry();
 
   let composition: Composition;
+  // As process 1 of a container it would be deaf to a signal that nobody listens to.
+  const endOnSignal = (signal: string): void => {
+    log.info({ reason: signal }, 'stopping before anything was started');
+    endProcess(0);
+  };
+  process.on('SIGTERM', endOnSignal).on('SIGINT', endOnSignal);
   try {
     composition = await command.compose({ config, flags, log, registry });
   } catch (error) {
     log.fatal({ err: error }, 'the worker could not be composed');
     return 1;
+  } finally {
+    process.off('SIGTERM', endOnSignal).off('SIGINT', endOnSignal);
   }
   return runWorker({
     name,

@@ -112,6 +112,16 @@ test('a composition that fails is logged as fatal without the password, exit 1',
   expect(text).not.toContain('hunter2');
 });
 
+for (const signal of ['SIGTERM', 'SIGINT'] as const) {
+  test(`${signal} while it is composed ends it with 0: nothing was begun`, async () => {
+    const worker = runFixture('command.ts', ['--loop'], { EXAMPLE_COMPOSE: 'never' });
+    await worker.line(({ msg }) => msg === 'composing');
+    worker.child.kill(signal);
+    expect(await worker.exited).toEqual({ code: 0, signal: null });
+    expect(worker.lines().at(-1)).toMatchObject({ reason: signal, msg: expect.stringContaining('stopping') });
+  });
+}
+
 test('healthcheck asks the running worker: 0 when well, 1 when not, one line, or none with --quiet', async () => {
   const worker = runFixture('command.ts', ['--loop'], { EXAMPLE_HEALTH_PORT: '0' });
   const { port } = await worker.line(({ msg }) => msg === 'started');
