@@ -7,7 +7,7 @@ import type { Jobs } from '@pulsebox/jobs';
 import type { Loop, TickResult, WorkerCommand } from '@pulsebox/loop';
 import { outboxMigrations } from '@pulsebox/outbox';
 import { postgresMigrations } from '@pulsebox/postgres';
-import { createPush, pushMigrations } from '@pulsebox/push';
+import { createPush, PUSH_GROUP, pushMigrations } from '@pulsebox/push';
 import type { Push } from '@pulsebox/push';
 import { checkDatabase, databaseVariables, openLog, outboxVariables } from '@pulsebox/worker-base';
 import { checkPush, originsOf, pushVariables, vapidOf } from './push-variables.ts';
@@ -66,7 +66,7 @@ export const pushWorkerCommand: WorkerCommand<Variables> = {
     });
     log.info({ subject: vapid.subject }, 'push');
     // Events stand for themselves: one that a service refuses holds nothing back.
-    const reader = outbox.consume({ group: 'push', handler: push.handler, order: 'none' });
+    const reader = outbox.consume({ group: PUSH_GROUP, handler: push.handler, order: 'none' });
     return {
       loops: [
         withChecks(reader, push),

@@ -2,20 +2,26 @@
 
 import { createHash } from 'node:crypto';
 import { defineQueue } from '@pulsebox/jobs';
-import type { JobHandler, JobOutcome, JobToSend, Queue } from '@pulsebox/jobs';
+import type { JobHandler, JobOutcome, Jobs, JobToSend, Queue } from '@pulsebox/jobs';
+import { boundedTransaction } from '@pulsebox/postgres';
 import type { Pool } from 'pg';
 import type { Deliverer } from './deliver.ts';
 import type { Delivery } from './delivery.ts';
+import { deliveryOutcomes } from './delivery-outcomes.ts';
 import { fanOutToEverybody } from './fan-out.ts';
 import { graceAfter } from './grace.ts';
 import { runLanes } from './lanes.ts';
-import type { AttemptOutcome } from './push-metrics.ts';
 import type { PushRequest } from './push-request.ts';
+import { STATEMENT_MS } from './record-deliveries.ts';
 import type { Recorder } from './recorder.ts';
+import { deadLetter, PUSH_GROUP, refusalOf } from './refused.ts';
 
 export interface BroadcastData extends Omit<PushRequest, 'userId'> {
   readonly userId: null;
 }
+
+/** While the event of a broadcast is being replayed nobody can report on it. */
+const AFTER_REPLAY_SECONDS = 10;
 
 const FOUR_WEEKS_AND_A_DAY_SECONDS = 29 * 86_400;
 
@@ -27,9 +33,10 @@ export const broadcastQueue: Queue<BroadcastData> = defineQueue<BroadcastData>('
   keepFinishedSeconds: FOUR_WEEKS_AND_A_DAY_SECONDS,
 });
 
-/** The same event makes the same job, however often its batch is delivered. */
+/** The same event makes the same job, however often its batch is delivered; each replay of it another. */
 export function broadcastJob(request: PushRequest): JobToSend<BroadcastData> {
-  const hash = createHash('sha256').update(`push.broadcast ${request.position}`).digest('hex');
+  const { position, replay = '' } = request;
+  const hash = createHash('sha256').update(`push.broadcast ${position} ${replay}`).digest('hex');
   const id = [hash.slice(0, 8), hash.slice(8, 12), `8${hash.slice(13, 16)}`, `8${hash.slice(17, 20)}`].join(
     '-',
   );
@@ -38,6 +45,7 @@ export function broadcastJob(request: PushRequest): JobToSend<BroadcastData> {
 
 export interface BroadcastOptions {
   readonly pool: Pool;
+  readonly jobs: Jobs;
   readonly deliverer: Deliverer;
   readonly recorder: Recorder;
   /** The most deliveries in flight. Also the most that a crash can repeat. */
@@ -46,12 +54,12 @@ export interface BroadcastOptions {
   readonly page?: number | undefined;
 }
 
-/** Ends when the last subscription has been through; failed, for people to see, when a service refused the message. */
+/** Ends when the last subscription has been through; the event is a dead letter when services refused the message. */
 export function broadcastHandler(options: BroadcastOptions): JobHandler<BroadcastData> {
-  const { pool, deliverer, recorder, concurrency, page = 1_000 } = options;
+  const { pool, jobs, deliverer, recorder, concurrency, page = 1_000 } = options;
 
-  return async ({ data }, { signal, stopping, progress, log }): Promise<JobOutcome> => {
-    const counts = new Map<AttemptOutcome, number>();
+  return async (job, { signal, stopping, progress, log }): Promise<JobOutcome> => {
+    const { data } = job;
     const grace = graceAfter(signal);
     let refusal: string | undefined;
     const ended = AbortSignal.any([signal, stopping]);
@@ -61,8 +69,7 @@ export function broadcastHandler(options: BroadcastOptions): JobHandler<Broadcas
         { concurrency, signal: ended },
         async (one) => {
           const { recorded, kind, detail } = await deliverer.attempt(one.delivery, one.nowMs(), grace.signal);
-          counts.set(kind, (counts.get(kind) ?? 0) + 1);
-          if (kind === 'rejected') refusal ??= detail;
+          if (kind === 'rejected') refusal ??= refusalOf(one.delivery.subscriptionId, detail);
           if (recorded !== undefined) await recorder.record(recorded);
           progress();
         },
@@ -72,11 +79,24 @@ export function broadcastHandler(options: BroadcastOptions): JobHandler<Broadcas
     }
     // What was recorded is passed over by the one that goes on.
     if (ended.aborted) return { outcome: 'unfinished' };
-    const output = Object.fromEntries(counts);
+    // Of all workers that had a part in it.
+    const output = await deliveryOutcomes(pool, data.position);
     log.info({ position: data.position, ...output }, 'a broadcast has been through');
-    if (refusal === undefined) return { outcome: 'completed', output };
-    const error = new Error(`${counts.get('rejected')} deliveries of a broadcast were refused: ${refusal}`);
-    return { outcome: 'failed', error, retry: false };
+    const { rejected = 0 } = output;
+    if (rejected === 0) return { outcome: 'completed', output };
+    const reason = `${rejected} of its deliveries were refused: ${refusal ?? 'before its worker was replaced'}`;
+    const marked = await boundedTransaction(pool, { statementMs: STATEMENT_MS }, async (client) => {
+      if (!(await deadLetter(client, data, reason)).marked) return false;
+      const { completed } = await jobs.complete(job, { client, output });
+      if (!completed) throw new Error('the job is not ours any more; nothing was written');
+      return true;
+    });
+    if (!marked) {
+      const error = new Error(`${reason}; its event is being replayed, and can be told so when that is over`);
+      return { outcome: 'failed', error, retryInSeconds: AFTER_REPLAY_SECONDS };
+    }
+    log.error({ group: PUSH_GROUP, position: data.position, reason }, 'dead letter: a broadcast was refused');
+    return { outcome: 'settled' };
   };
 }
 
@@ -86,8 +106,10 @@ interface TimedDelivery {
   nowMs(): number;
 }
 
+/** Ends early when its time to live is over: what would only be recorded as too late is left alone. */
 async function* deliveriesOf(pages: ReturnType<typeof fanOutToEverybody>): AsyncGenerator<TimedDelivery> {
   for await (const { deliveries, nowMs } of pages) {
+    if (deliveries.some(({ expiresAtMs }) => expiresAtMs <= nowMs)) return;
     const readAtMs = performance.now();
     for (const delivery of deliveries)
       yield { delivery, nowMs: () => nowMs + (performance.now() - readAtMs) };

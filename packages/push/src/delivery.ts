@@ -6,6 +6,10 @@ import type { SubscriptionKeys } from './sender.ts';
 export interface Delivery {
   /** Of the event, in the log. */
   readonly position: number;
+  /** Whom the event names; null: everybody. */
+  readonly userId: string | null;
+  /** When the event was written, in milliseconds since 1970, on the database's clock. */
+  readonly createdAtMs: number;
   readonly subscriptionId: number;
   readonly subscription: SubscriptionKeys;
   readonly message: PushMessage;

@@ -30,7 +30,7 @@ export const SELECT_DELIVERIES = `
 
 /**
  * Result: subscriptions that the broadcast has not been through yet, and the time. $1 position, $2 the id that they
- * come after, $3 how many. Indexes: push_subscriptions_pkey, delivery_pkey. 0 rows: there are no more.
+ * come after, $3 how many, $4 whether those whose service refused it are tried again. Indexes: push_subscriptions_pkey, delivery_pkey. 0 rows: there are no more.
  */
 export const SELECT_EVERYBODY = `
   select s.subscription_id::float8 as subscription_id, s.endpoint, s.p256dh, s.auth,
@@ -38,7 +38,8 @@ export const SELECT_EVERYBODY = `
   from app.push_subscriptions s
   where s.subscription_id > $2
     and not exists (
-      select from push.delivery d where d.position = $1 and d.subscription_id = s.subscription_id)
+      select from push.delivery d
+      where d.position = $1 and d.subscription_id = s.subscription_id and not ($4 and d.outcome = 'rejected'))
   order by s.subscription_id
   limit $3`;
 
@@ -90,12 +91,17 @@ export async function* fanOut(db: Queryable, requests: readonly PushRequest[]): 
 /** @param page how many are read at once */
 export async function* fanOutToEverybody(
   db: Queryable,
-  request: PushRequest,
+  request: PushRequest & { readonly userId: null },
   page: number,
 ): AsyncGenerator<DeliveryPage> {
   let after = 0;
   for (;;) {
-    const { rows } = await db.query<SubscriptionRow>(SELECT_EVERYBODY, [request.position, after, page]);
+    const { rows } = await db.query<SubscriptionRow>(SELECT_EVERYBODY, [
+      request.position,
+      after,
+      page,
+      request.replay !== undefined,
+    ]);
     const last = rows.at(-1);
     if (last === undefined) return;
     yield { deliveries: rows.map((row) => deliveryOf(row, request)), nowMs: last.now_ms };
@@ -103,11 +109,14 @@ export async function* fanOutToEverybody(
   }
 }
 
-function deliveryOf(row: SubscriptionRow, { position, message, createdAtMs }: PushRequest): Delivery {
+function deliveryOf(row: SubscriptionRow, request: PushRequest): Delivery {
+  const { position, userId, message, createdAtMs } = request;
   const { subscription_id: subscriptionId, endpoint, p256dh, auth } = row;
   const expiresAtMs = expiryOf(createdAtMs, message);
   return {
     position,
+    userId,
+    createdAtMs,
     subscriptionId,
     subscription: { endpoint, p256dh, auth },
     message,

@@ -15,6 +15,7 @@ export {
 export type { AttemptOutcome, PushMetrics } from './push-metrics.ts';
 export { attemptOutcomes, pushMetrics } from './push-metrics.ts';
 export { BROADCAST_TOPIC, REQUESTED_TOPIC } from './push-request.ts';
+export { PUSH_GROUP } from './refused.ts';
 export type { Push, PushOptions } from './push.ts';
 export { createPush } from './push.ts';
 export type { PushErrorCode } from './push-error.ts';

@@ -14,6 +14,7 @@ import { PushError } from './push-error.ts';
 import { readRequest } from './push-request.ts';
 import type { PushRequest } from './push-request.ts';
 import type { Recorder } from './recorder.ts';
+import { refusalOf } from './refused.ts';
 import { retryQueue } from './retry-queue.ts';
 
 export interface PushHandlerOptions {
@@ -82,10 +83,7 @@ async function deliverToUsers(
     progress();
     const { position, subscriptionId } = delivery;
     if (kind === 'rejected')
-      refusals.set(position, [
-        ...(refusals.get(position) ?? []),
-        `subscription ${subscriptionId}: ${detail}`,
-      ]);
+      refusals.set(position, [...(refusals.get(position) ?? []), refusalOf(subscriptionId, detail)]);
     if (kind === 'forbidden' || kind === 'invalid')
       log.warn({ subscription: subscriptionId, detail }, 'a subscription cannot be sent to');
     // Whatever else of the batch was to go there would be told the same.

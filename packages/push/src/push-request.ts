@@ -18,7 +18,12 @@ export interface PushRequest {
   readonly message: PushMessage;
   /** When the event was written, in milliseconds since 1970, on the database's clock. */
   readonly createdAtMs: number;
+  /** Set when a person has replayed a broadcast that services had refused: another for each replay. */
+  readonly replay?: string | undefined;
 }
+
+/** In the headers of a dead letter, so that its replay is told from a batch that is delivered again. */
+export const REPLAY_HEADER = 'push-replay';
 
 const FIELDS: ReadonlySet<string> = new Set(['user_id', 'payload', 'ttl', 'urgency', 'topic']);
 const LONGEST_USER_ID_BYTES = 500;
@@ -32,9 +37,10 @@ export function readRequest(
   event: OutboxEvent,
   defaultTtlSeconds: number = DEFAULT_TTL_SECONDS,
 ): PushRequest | undefined {
-  const { topic, payload, position, createdAt } = event;
+  const { topic, payload, position, createdAt, headers } = event;
   if (topic !== REQUESTED_TOPIC && topic !== BROADCAST_TOPIC) return undefined;
   const fields = fieldsOf(payload);
+  const replay = headers[REPLAY_HEADER];
   return {
     position,
     userId: topic === BROADCAST_TOPIC ? nobody(fields) : userOf(fields),
@@ -44,6 +50,30 @@ export function readRequest(
       topic: (fields['topic'] ?? undefined) as MessageOptions['topic'],
     }),
     createdAtMs: createdAt.getTime(),
+    ...(typeof replay === 'string' ? { replay } : {}),
+  };
+}
+
+/** The event that asked for it, as far as it is known here: its key and headers are not. */
+export function eventOf({
+  position,
+  userId,
+  message: { plaintext, ttlSeconds: ttl, urgency, topic },
+  createdAtMs,
+}: Omit<PushRequest, 'replay'>): OutboxEvent {
+  return {
+    position,
+    topic: userId === null ? BROADCAST_TOPIC : REQUESTED_TOPIC,
+    key: null,
+    payload: {
+      ...(userId === null ? {} : { user_id: userId }),
+      payload: JSON.parse(plaintext) as JsonValue,
+      ttl,
+      urgency,
+      ...(topic === undefined ? {} : { topic }),
+    },
+    headers: {},
+    createdAt: new Date(createdAtMs),
   };
 }
 

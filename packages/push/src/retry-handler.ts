@@ -6,6 +6,7 @@ import type { Pool } from 'pg';
 import type { Attempted, Deliverer } from './deliver.ts';
 import type { Delivery } from './delivery.ts';
 import { graceAfter } from './grace.ts';
+import { deadLetter, PUSH_GROUP, refusalOf } from './refused.ts';
 import { STATEMENT_MS, writeRecords } from './record-deliveries.ts';
 import type { RecordedDelivery } from './record-deliveries.ts';
 import { retryJob, retryQueue } from './retry-queue.ts';
@@ -41,27 +42,32 @@ export interface RetryOptions {
   readonly deliverer: Deliverer;
 }
 
+/** For what was refused while its event is being replayed: when that is over, it is refused again and reported. */
+const AFTER_REPLAY_MS = 10_000;
+
 const NO_KEYS: SubscriptionKeys = { endpoint: '', p256dh: '', auth: '' };
 
 export function retryHandler({ pool, jobs, deliverer }: RetryOptions): JobHandler<RetryData> {
   /** Both or neither; and neither when another worker has the job by now. */
   async function settle(
     job: Job<RetryData>,
-    recorded: RecordedDelivery,
+    attempted: RecordedDelivery,
     refusal?: string,
   ): Promise<JobOutcome> {
+    const { delivery } = attempted;
     const removed = await boundedTransaction(pool, { statementMs: STATEMENT_MS }, async (client) => {
+      const isReported = refusal === undefined || (await deadLetter(client, delivery, refusal)).marked;
+      const recorded: RecordedDelivery = isReported
+        ? attempted
+        : { delivery, outcome: 'waiting', retryInMs: AFTER_REPLAY_MS };
       const count = await writeRecords(client, [recorded]);
       if (recorded.outcome === 'waiting') {
-        const { data, delaySeconds } = retryJob(recorded.delivery, recorded.retryInMs ?? 0);
+        const { data, delaySeconds } = retryJob(delivery, recorded.retryInMs ?? 0);
         await jobs.send(retryQueue, data, { client, delaySeconds: delaySeconds ?? 0 });
       }
-      // A job that has failed for good is its dead letter: it is kept, with the reason.
-      const took =
-        refusal === undefined
-          ? (await jobs.complete(job, { client, output: { outcome: recorded.outcome } })).completed
-          : (await jobs.fail(job, new Error(refusal), { client, retry: false })).failed;
-      if (!took) throw new Error('the job is not ours any more; nothing was written');
+      const output = { outcome: recorded.outcome };
+      const { completed } = await jobs.complete(job, { client, output });
+      if (!completed) throw new Error('the job is not ours any more; nothing was written');
       return count;
     });
     deliverer.removed(removed);
@@ -94,17 +100,13 @@ export function retryHandler({ pool, jobs, deliverer }: RetryOptions): JobHandle
     const { recorded, kind, detail } = attempted;
     if (recorded === undefined) return { outcome: 'unfinished' };
     if (kind !== 'rejected') return await settle(job, recorded);
-    log.error(
-      { position, subscription: subscriptionId, detail },
-      'a push service refuses a message: it is a dead letter',
-    );
-    return await settle(job, recorded, detail);
+    const reason = refusalOf(subscriptionId, detail);
+    const outcome = await settle(job, recorded, reason);
+    log.error({ group: PUSH_GROUP, position, reason }, 'dead letter: a push service refuses a message');
+    return outcome;
   };
 }
 
-function deliveryOf(
-  { position, subscriptionId, message, expiresAtMs, attempt }: RetryData,
-  subscription: SubscriptionKeys,
-): Delivery {
-  return { position, subscriptionId, subscription, message, expiresAtMs, attempt };
+function deliveryOf(data: RetryData, subscription: SubscriptionKeys): Delivery {
+  return { ...data, subscription };
 }

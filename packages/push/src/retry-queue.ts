@@ -8,6 +8,8 @@ import type { PushMessage } from './message.ts';
 /** Endpoint and keys are not in it: they are read when it is their turn, and may be others by then. */
 export interface RetryData {
   readonly position: number;
+  readonly userId: string | null;
+  readonly createdAtMs: number;
   readonly subscriptionId: number;
   readonly message: PushMessage;
   readonly expiresAtMs: number;
@@ -17,10 +19,10 @@ export interface RetryData {
 
 /** Attempts of the job are for workers that die in the middle of one; those of the delivery are jobs of their own. */
 export const retryQueue: Queue<RetryData> = defineQueue<RetryData>('push-retry', {
-  attempts: 5,
+  // A database that comes and goes takes some, too. What ends the delivery is its time to live.
+  attempts: 30,
   timeoutSeconds: 120,
-  // Those that failed for good are dead letters: over a weekend, for somebody to look at.
-  keepFinishedSeconds: 3 * 86_400,
+  keepFinishedSeconds: 86_400,
 });
 
 export interface Backoff {
@@ -43,9 +45,17 @@ export function retryDelayMs(attempt: number, leastMs: number, backoff: Backoff 
 }
 
 export function retryJob(delivery: Delivery, delayMs: number): JobToSend<RetryData> {
-  const { position, subscriptionId, message, expiresAtMs, attempt } = delivery;
+  const { position, userId, createdAtMs, subscriptionId, message, expiresAtMs, attempt } = delivery;
   return {
-    data: { position, subscriptionId, message, expiresAtMs, attempt: attempt + 1 },
+    data: {
+      position,
+      userId,
+      createdAtMs,
+      subscriptionId,
+      message,
+      expiresAtMs,
+      attempt: attempt + 1,
+    },
     delaySeconds: delayMs / 1_000,
   };
 }

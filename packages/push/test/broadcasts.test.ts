@@ -96,19 +96,6 @@ test('subscriptions that are gone or throttled are seen to by themselves', async
   );
 });
 
-test('one that services refuse is kept as a failed job, after everybody was tried once', async () => {
-  await crowd(5);
-  desk.service.answer(() => ({ status: 413 }));
-  await desk.deliver([toAll]);
-  await desk.work('push-broadcast');
-  expect(desk.service.counts.requests).toBe(5);
-  const [failed] = await job();
-  expect(failed?.state).toBe('failed');
-  expect(failed?.output?.['message']).toBe(
-    `5 deliveries of a broadcast were refused: ${desk.service.origin} answered 413`,
-  );
-});
-
 test('what is in flight when it has to end at once gets a moment to settle, and is recorded', async () => {
   await crowd(10);
   await desk.deliver([toAll]);

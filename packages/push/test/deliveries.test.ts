@@ -273,20 +273,6 @@ test('a retry does not put an old message of a topic in the place of a newer one
   expect((await desk.records()).map(({ outcome }) => outcome)).toEqual(['superseded', 'sent']);
 });
 
-test('a retry that is refused for good is kept as a failed job, with the reason', async () => {
-  await desk.browser('ann');
-  desk.service.answer(() => ({ status: 500 }));
-  await desk.deliver([notification('ann')]);
-  desk.service.answer(() => ({ status: 413 }));
-  await desk.makeDue();
-  await desk.work('push-retry');
-  const { rows } = await desk.database.pool.query(
-    `select state::text, output ->> 'message' as message from pgboss.job where name = 'push-retry'`,
-  );
-  expect(rows).toEqual([{ state: 'failed', message: `${desk.service.origin} answered 413` }]);
-  expect(desk.logged).toContainEqual(expect.objectContaining({ level: 'error', position: 1 }));
-});
-
 test('a service that is down is left alone by the rest of the batch; other services are not', async () => {
   const users = Array.from({ length: 30 }, (_, n) => `user ${n}`);
   for (const user of users) await desk.browser(user);

@@ -4,7 +4,8 @@ import { createLogger, createRegistry } from '@pulsebox/loop';
 import type { Loop, Registry } from '@pulsebox/loop';
 import { openJobs } from '@pulsebox/jobs';
 import type { Jobs } from '@pulsebox/jobs';
-import type { BatchOutcome, JsonValue, OutboxEvent } from '@pulsebox/outbox';
+import { listDead, showDead } from '@pulsebox/outbox';
+import type { BatchOutcome, DeadDetails, JsonValue, OutboxEvent } from '@pulsebox/outbox';
 import { createPush, generateVapidKeys, subscribe } from '@pulsebox/push';
 import type { Push, PushOptions } from '@pulsebox/push';
 import { createTestDatabase, startPushService } from '@pulsebox/test-support';
@@ -14,6 +15,8 @@ export interface GivenEvent {
   readonly payload: JsonValue;
   /** Default `push.requested`. */
   readonly topic?: string;
+  /** Default: none. */
+  readonly headers?: OutboxEvent['headers'];
   /** Default: the next. */
   readonly position?: number;
   /** Default: now. */
@@ -36,6 +39,8 @@ export interface PushDesk {
   makeDue(): Promise<void>;
   /** What stands in push.delivery, by subscription and position. */
   records(): Promise<{ position: number; subscription_id: number; outcome: string }[]>;
+  /** Dead letters, the oldest first. */
+  dead(): Promise<DeadDetails[]>;
   metric(text: string): Promise<number | undefined>;
   /** Another worker on the same database. */
   another(options?: Partial<PushOptions>): Push;
@@ -102,7 +107,7 @@ export async function openPushDesk(
           topic: event.topic ?? 'push.requested',
           payload: event.payload,
           key: null,
-          headers: {},
+          headers: event.headers ?? {},
           createdAt: event.createdAt ?? rows[0]?.now ?? new Date(),
         };
       });
@@ -137,6 +142,10 @@ export async function openPushDesk(
          from push.delivery order by 1, 2`,
       );
       return rows;
+    },
+    async dead() {
+      const { events } = await listDead(database.pool, { first: 'oldest' });
+      return await Promise.all(events.map((event) => showDead(database.pool, event)));
     },
     async metric(text): Promise<number | undefined> {
       const line = (await registry.metrics())
