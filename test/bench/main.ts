@@ -12,12 +12,16 @@ import type { ScenarioReport } from './harness/scenario.ts';
 import { bloat } from './scenarios/bloat.ts';
 import { drain } from './scenarios/drain.ts';
 import { emit } from './scenarios/emit.ts';
+import { failures } from './scenarios/failures.ts';
+import { fleet } from './scenarios/fleet.ts';
 import { indexing } from './scenarios/indexing.ts';
+import { lanes } from './scenarios/lanes.ts';
 import { latency } from './scenarios/latency.ts';
 import { memory } from './scenarios/memory.ts';
 import { pubsub } from './scenarios/pubsub.ts';
+import { takeover } from './scenarios/takeover.ts';
 
-const scenarios = [drain, latency, emit, bloat, memory, indexing, pubsub];
+const scenarios = [drain, latency, emit, bloat, memory, lanes, failures, fleet, takeover, indexing, pubsub];
 
 const QUICK_SCALE = 0.1;
 

@@ -1,12 +1,13 @@
 // The log that Pulsebox and the raw read loop both read: one table, loaded once.
 
+import { jobsMigrations } from '@pulsebox/jobs';
 import { outboxMigrations } from '@pulsebox/outbox';
 import { migrate, postgresMigrations } from '@pulsebox/postgres';
 import { query } from '../harness/bench-server.ts';
 import { PAYLOAD_SQL } from '../harness/payload.ts';
 
 export async function installLog(url: string): Promise<void> {
-  await migrate({ connectionString: url }, [postgresMigrations, outboxMigrations]);
+  await migrate({ connectionString: url }, [postgresMigrations, jobsMigrations, outboxMigrations]);
 }
 
 /** COUNT how many. A thousand keys; a thousand events a transaction, so that the log is not all of one xid. */

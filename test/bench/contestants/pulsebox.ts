@@ -16,7 +16,8 @@ export const contestant: Contestant = {
   name: 'pulsebox',
   label: 'Pulsebox',
   role: 'pulsebox',
-  setting: 'runWorker with sidecar, metrics and housekeeping; batches of 1,000, the cursor stored after each',
+  setting:
+    'a worker as deployed, with sidecar, metrics, jobs and housekeeping; batches of 1,000, the cursor stored after each',
   keepsEvents: true,
   install: ({ url }) => installLog(url),
   drain: {

@@ -26,9 +26,11 @@ export const serverSettings: Readonly<Record<string, string>> = {
   max_connections: '100',
 };
 
-export async function startBenchServer(): Promise<BenchServer> {
+export async function startBenchServer(
+  settings: Readonly<Record<string, string>> = serverSettings,
+): Promise<BenchServer> {
   // Kept by a process of its own: whatever ends the bench, neither server nor data are left behind.
-  const server = await startTemporaryServer(serverSettings);
+  const server = await startTemporaryServer(settings);
   const version = await query<{ server_version: string }>(server.url, 'show server_version');
   return {
     pid: server.pid,

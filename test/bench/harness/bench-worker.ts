@@ -1,39 +1,87 @@
-// A real worker around one handler: sidecar, lease, metrics, housekeeping, LISTEN. What an application composes.
+// A real worker around handlers: sidecar, lease, metrics, housekeeping, jobs, LISTEN. Opened as the apps open it.
 
-import { hostname } from 'node:os';
-import { createLogger, createRegistry, runWorker } from '@pulsebox/loop';
-import type { Loop, Registry } from '@pulsebox/loop';
-import { createWaker, housekeeping, outboxMetrics, relay } from '@pulsebox/outbox';
-import type { Handler } from '@pulsebox/outbox';
-import { createPool } from '@pulsebox/postgres';
+import { jobsMigrations } from '@pulsebox/jobs';
+import { createLogger, createRegistry, parseEnvironment, runWorker } from '@pulsebox/loop';
+import type { Logger, Loop, Registry } from '@pulsebox/loop';
+import { outboxMigrations } from '@pulsebox/outbox';
+import type { DeliveryOrder, Handler } from '@pulsebox/outbox';
+import { postgresMigrations } from '@pulsebox/postgres';
+import { databaseVariables, openLog, outboxVariables } from '@pulsebox/worker-base';
 import type { Pool } from 'pg';
 import type { Clock } from './contestant.ts';
+
+export interface WorkerResources {
+  readonly pool: Pool;
+  readonly registry: Registry;
+  readonly log: Logger;
+}
 
 export interface BenchWorkerOptions {
   readonly url: string;
   readonly group: string;
   readonly batchSize: number;
-  handler(resources: { readonly pool: Pool; readonly registry: Registry }): Handler;
-  /** Called after each turn: its batch is handled and its cursor stored. */
+  handler(resources: WorkerResources): Handler;
+  /** Groups besides, each of which is handed what `group` is. */
+  readonly furtherGroups?: readonly string[];
+  /** Default `key`. */
+  readonly order?: DeliveryOrder;
+  /** As they stand in a worker's environment, where its defaults are not what is measured. */
+  readonly variables?: Readonly<Record<string, string>>;
+  /** Loops beside that of the group. */
+  furtherLoops?(resources: WorkerResources): readonly Loop[];
+  /** Called after each turn of `group`: its batch is handled and its cursor stored. */
   onTick?(events: number): void;
-  /** Called once, before the first turn. */
+  /** Called once, before the first turn of `group`. */
   onFirstTick?(): void;
+  /** Closes what the handler opened. */
+  close?(): Promise<void>;
 }
 
 /** Resolves when the worker has stopped. */
 export async function runBenchWorker(options: BenchWorkerOptions): Promise<void> {
-  const { url, group, batchSize } = options;
-  const log = createLogger({ worker: 'bench', level: 'warn' });
+  // Events that fail are told of in lines, which would be written to nobody.
+  const log = createLogger({ worker: 'bench', level: 'error' });
   const registry = createRegistry();
-  const connection = { connectionString: url };
-  const pool = createPool({ connection, onIdleError: (error) => log.warn({ err: error }) });
-  const waker = createWaker({ connection, log });
-  const metrics = outboxMetrics(registry);
-  const holder = `${hostname()}/${process.pid}`;
-  const handler = options.handler({ pool, registry });
-  const reader = relay({ pool, group, handler, holder, waker, metrics, batchSize });
+  const config = parseEnvironment(
+    { ...databaseVariables, ...outboxVariables },
+    { ...options.variables, DATABASE_URL: options.url, OUTBOX_WORKER_BATCH_SIZE: String(options.batchSize) },
+  );
+  const outbox = openLog({
+    context: { config, log, registry },
+    applicationName: 'pulsebox-bench',
+    migrations: [postgresMigrations, jobsMigrations, outboxMigrations],
+  });
+  const resources: WorkerResources = { pool: outbox.pool, registry, log };
+  const handler = options.handler(resources);
+  const order = options.order ?? 'key';
+  const readers = [options.group, ...(options.furtherGroups ?? [])].map((group) =>
+    outbox.consume({ group, handler, order }),
+  );
+  const exitCode = await runWorker({
+    name: 'bench',
+    version: '0.0.0',
+    port: 0,
+    host: '127.0.0.1',
+    loops: [
+      ...readers.map((reader) => (reader.name === options.group ? watched(reader, options) : reader)),
+      ...(options.furtherLoops?.(resources) ?? []),
+      outbox.housekeeping,
+    ],
+    once: false,
+    log,
+    registry,
+    stalenessMultiplier: 3,
+    async close(): Promise<void> {
+      await options.close?.();
+      await outbox.close();
+    },
+  });
+  if (exitCode !== 0) throw new Error(`the worker ended with ${exitCode}`);
+}
+
+function watched(reader: Loop, options: Pick<BenchWorkerOptions, 'onTick' | 'onFirstTick'>): Loop {
   let ticks = 0;
-  const watched: Loop = {
+  return {
     ...reader,
     async tick(context): ReturnType<Loop['tick']> {
       if (ticks === 0) options.onFirstTick?.();
@@ -43,22 +91,6 @@ export async function runBenchWorker(options: BenchWorkerOptions): Promise<void>
       return result;
     },
   };
-  const exitCode = await runWorker({
-    name: 'bench',
-    version: '0.0.0',
-    port: 0,
-    host: '127.0.0.1',
-    loops: [watched, housekeeping({ pool, holder, metrics })],
-    once: false,
-    log,
-    registry,
-    stalenessMultiplier: 3,
-    async close(): Promise<void> {
-      await waker.close();
-      await pool.end();
-    },
-  });
-  if (exitCode !== 0) throw new Error(`the worker ended with ${exitCode}`);
 }
 
 /** The way a worker is stopped everywhere else, too. */

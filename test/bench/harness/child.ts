@@ -10,6 +10,9 @@ export interface Child<Output> {
   readonly finished: Promise<Finished<Output>>;
   /** Asks it to come to its end; resolves with what it has to say. */
   stop(): Promise<Finished<Output>>;
+  readonly pid: number;
+  /** SIGKILL: it has nothing more to say. Resolves when it is gone. */
+  kill(): Promise<void>;
 }
 
 export interface Finished<Output> {
@@ -45,6 +48,11 @@ export function startJob<Output>(job: string, input: unknown): Child<Output> {
     async stop(): Promise<Finished<Output>> {
       send({ stop: true });
       return await finished.promise;
+    },
+    pid: child.pid ?? Number.NaN,
+    async kill(): Promise<void> {
+      child.kill('SIGKILL');
+      await finished.promise.catch(() => undefined);
     },
   };
 }

@@ -2,6 +2,7 @@
 
 import { appMigrations } from '@pulsebox/app-schema';
 import { gmailMigrations } from '@pulsebox/gmail';
+import { jobsMigrations } from '@pulsebox/jobs';
 import { outboxMigrations } from '@pulsebox/outbox';
 import { migrate, postgresMigrations } from '@pulsebox/postgres';
 import { searchMigrations } from '@pulsebox/search';
@@ -95,6 +96,7 @@ async function measure(
   const url = await server.freshDatabase('bench_indexing');
   await migrate({ connectionString: url }, [
     postgresMigrations,
+    jobsMigrations,
     outboxMigrations,
     appMigrations,
     gmailMigrations,
