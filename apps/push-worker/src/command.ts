@@ -2,9 +2,8 @@
 
 import { readFileSync } from 'node:fs';
 import { appMigrations } from '@pulsebox/app-schema';
-import { jobsMigrations, openJobs } from '@pulsebox/jobs';
-import type { Jobs } from '@pulsebox/jobs';
-import type { Loop, TickResult, WorkerCommand } from '@pulsebox/loop';
+import { jobsMigrations } from '@pulsebox/jobs';
+import type { Loop, WorkerCommand } from '@pulsebox/loop';
 import { outboxMigrations } from '@pulsebox/outbox';
 import { postgresMigrations } from '@pulsebox/postgres';
 import { createPush, PUSH_GROUP, pushMigrations } from '@pulsebox/push';
@@ -51,10 +50,9 @@ export const pushWorkerCommand: WorkerCommand<Variables> = {
       );
       return { loops: [outbox.housekeeping], close: outbox.close };
     }
-    const jobs = openJobs({ pool: outbox.pool, log });
     const push = createPush({
       pool: outbox.pool,
-      jobs,
+      jobs: outbox.jobs,
       registry,
       vapid,
       concurrency: config.PUSH_CONCURRENCY,
@@ -70,11 +68,11 @@ export const pushWorkerCommand: WorkerCommand<Variables> = {
     return {
       loops: [
         withChecks(reader, push),
-        ...[...push.loops, jobsUpkeep(jobs)].map((loop) => outbox.whenMigrated(loop)),
+        ...push.loops.map((loop) => outbox.whenMigrated(loop)),
         outbox.housekeeping,
       ],
       async close(): Promise<void> {
-        await jobs.stop();
+        await outbox.jobs.stop();
         await push.close();
         await outbox.close();
       },
@@ -84,18 +82,4 @@ export const pushWorkerCommand: WorkerCommand<Variables> = {
 
 function withChecks(reader: Loop, push: Push): Loop {
   return { ...reader, checks: () => ({ ...reader.checks?.(), ...push.checks() }) };
-}
-
-const UPKEEP_EVERY_MS = 15_000;
-
-/** Jobs of workers that died go to others. Any number of processes may do it. */
-function jobsUpkeep(jobs: Jobs): Loop {
-  return {
-    name: 'jobs-upkeep',
-    cadenceMs: UPKEEP_EVERY_MS,
-    async tick(): Promise<TickResult> {
-      await jobs.maintain();
-      return { events: 0, nextInMs: UPKEEP_EVERY_MS };
-    },
-  };
 }

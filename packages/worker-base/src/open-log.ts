@@ -3,6 +3,7 @@
 import { randomBytes } from 'node:crypto';
 import { hostname } from 'node:os';
 import { openJobs } from '@pulsebox/jobs';
+import type { Jobs } from '@pulsebox/jobs';
 import type { ComposeContext, Loop } from '@pulsebox/loop';
 import { createWaker, housekeeping, outboxMetrics, relay } from '@pulsebox/outbox';
 import type { DeliveryOrder, Handler, StartFrom } from '@pulsebox/outbox';
@@ -39,6 +40,8 @@ export interface OpenLogOptions {
 
 export interface OpenedLog {
   readonly pool: Pool;
+  /** One for the whole process: `housekeeping` looks after its jobs, and `close` stops it. */
+  readonly jobs: Jobs;
   /** This process, for people who ask who holds a lease: `host/pid/random`. */
   readonly holder: string;
   /** A loop that delivers to the handler. */
@@ -70,6 +73,7 @@ export function openLog(options: OpenLogOptions): OpenedLog {
 
   return {
     pool,
+    jobs,
     holder,
     consume: ({ group, handler, startFrom, order }) =>
       whenMigrated(
