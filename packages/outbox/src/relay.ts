@@ -40,7 +40,8 @@ export interface RelayOptions {
   readonly deadlineMs?: number;
   /**
    * `key` (the default): when an event fails, later ones of its key are not handed over before it is delivered or
-   * discarded. `none`: they are, which suits a handler that reads the present state of what an event names.
+   * discarded. `none`: they are, which suits a handler that reads the present state of what an event names. A release
+   * may change it while events are parked: what waited is tried then, or waits for those before it.
    */
   readonly order?: DeliveryOrder;
   /** How long the group rests while its sink is away. */

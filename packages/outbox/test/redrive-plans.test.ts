@@ -12,6 +12,7 @@ import { STORE_CURSOR_AND_PARK } from '../src/parked/park.ts';
 import { CLAIM_PARKED, INTERRUPTED_ATTEMPTS, UNDO_CLAIM } from '../src/parked/redrive-claim.ts';
 import { HAS_PARKED, LOOK_AT_DUE } from '../src/parked/redrive-due.ts';
 import { FOLLOWERS } from '../src/parked/redrive-followers.ts';
+import { RELEASE_WAITING } from '../src/parked/release-waiting.ts';
 import { SETTLE_PARKED } from '../src/parked/redrive-settle.ts';
 import { planOf } from './plan.ts';
 import type { Plan } from './plan.ts';
@@ -103,6 +104,12 @@ describe.each(['never analysed', 'analysed'])('%s', (when) => {
     expectFrugal(behindOne, 1_500);
     expect(behindOne.indexes.toSorted()).toEqual(['parked_key', 'parked_pkey']);
     expectFrugal(await plan(FOLLOWERS, ['big', positions.slice(0, 250), 1]), 5_000);
+  });
+
+  test('RELEASE_WAITING looks at one stretch of what is parked, by position', async () => {
+    const found = await plan(RELEASE_WAITING, ['big', 0, LEASE, 1, 100_000, 1_000]);
+    expectFrugal(found, 40_000, 1_000);
+    expect(found.indexes).toContain('parked_pkey');
   });
 
   test('claims, settles and undoes by key', async () => {

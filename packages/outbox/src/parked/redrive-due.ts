@@ -70,15 +70,15 @@ export async function lookAtDue(
   lane: LaneOfGroup,
   options: { readonly order: DeliveryOrder; readonly limit: number },
 ): Promise<DueEvent[]> {
-  const { rows } = await db.query<DueEvent & { readonly first: boolean }>(LOOK_AT_DUE, [
-    lane.group,
-    lane.lane,
-    options.order === 'key',
-    options.limit,
-  ]);
-  const behind = rows.filter(({ first }) => !first).map(({ position }) => position);
-  if (behind.length > 0) await db.query(UNSCHEDULE, [lane.group, behind]);
-  return rows.filter(({ first }) => first);
+  const values = [lane.group, lane.lane, options.order === 'key', options.limit];
+  for (;;) {
+    const { rows } = await db.query<DueEvent & { readonly first: boolean }>(LOOK_AT_DUE, values);
+    const behind = rows.filter(({ first }) => !first).map(({ position }) => position);
+    const { rowCount } =
+      behind.length === 0 ? { rowCount: 0 } : await db.query(UNSCHEDULE, [lane.group, behind]);
+    // Nothing but what is no longer scheduled: the first of its key is due later than a whole look of the others.
+    if (behind.length < options.limit || rowCount === 0) return rows.filter(({ first }) => first);
+  }
 }
 
 export async function hasParked(db: Queryable, lane: LaneOfGroup): Promise<boolean> {

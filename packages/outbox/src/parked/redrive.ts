@@ -14,6 +14,7 @@ import { hasParked, lookAtDue } from './redrive-due.ts';
 import type { DueEvent } from './redrive-due.ts';
 import { withFollowers } from './redrive-followers.ts';
 import type { Chain } from './redrive-followers.ts';
+import { releaseWaiting } from './release-waiting.ts';
 import type { RedriveSchedule } from './redrive-schedule.ts';
 import { createLaneTimers } from './redrive-timers.ts';
 
@@ -29,6 +30,7 @@ export interface LaneRedrive {
   /**
    * Once, before the first batch: attempts that were under way when the last reader of the lane died are counted as
    * failed. Whether there were any: then no batch was under way, since the one is never done beside the other.
+   * In a group that keeps no order, what waits behind others from a time when it did is due from now on.
    */
   recover(log: Logger): Promise<boolean>;
   /** Parts what may be handed over from what stands behind parked events. Asks nothing while nothing is parked. */
@@ -61,7 +63,17 @@ export function createLaneRedrive(options: LaneRedriveOptions): LaneRedrive {
 
   async function recover(log: Logger): Promise<boolean> {
     anyParked = await hasParked(db, lane);
-    return anyParked && (await attempts.settleInterrupted(log));
+    if (!anyParked) return false;
+    const interrupted = await attempts.settleInterrupted(log);
+    if (order === 'none') {
+      const released = await releaseWaiting(db, lane);
+      if (released > 0)
+        log.info(
+          { group, lane: lane.lane, released },
+          'the group keeps no order any more: what waited behind parked events is tried now',
+        );
+    }
+    return interrupted;
   }
 
   async function turn(context: TickContext): Promise<Redriven | undefined> {
