@@ -3,6 +3,7 @@
 import { writeFile, mkdtemp, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
+import { listDead, replayDead } from '@pulsebox/outbox';
 import { generateVapidKeys, subscribe } from '@pulsebox/push';
 import {
   createTestDatabase,
@@ -219,6 +220,33 @@ test('an event without a user becomes a dead letter, and nobody is notified', as
     'select state, topic from outbox.parked',
   );
   expect(rows).toEqual([{ state: 'dead', topic: 'push.requested' }]);
+});
+
+test('what is refused in a retry stands among the dead letters, and its replay arrives', async () => {
+  const browser = await browserOf('ann');
+  const { worker } = await startWorker({ PUSH_WORKER_POLL_SECONDS: '0.2' });
+  service.answer((_endpoint, request) => ({ status: request === 1 ? 503 : 413 }));
+  await emit('push.requested', { user_id: 'ann', payload: { title: 'Hello' } });
+  const due = `update pgboss.job set start_after = now() where name = 'push-retry' and state = 'created'`;
+  await eventually(async () => {
+    await db.pool.query(due);
+    return (await listDead(db.pool)).events.length === 1;
+  });
+  const { events } = await listDead(db.pool);
+  expect(events).toEqual([
+    expect.objectContaining({
+      group: 'push',
+      topic: 'push.requested',
+      reason: expect.stringMatching(/^subscription \d+: .* answered 413$/) as string,
+    }),
+  ]);
+  service.answer(() => undefined);
+  await replayDead(db.pool, { filter: { group: 'push' } });
+  await eventually(() => service.received.length === 1, { withinMs: 30_000 });
+  expect(service.received[0]).toMatchObject({ endpoint: browser.endpoint, plaintext: '{"title":"Hello"}' });
+  await eventually(async () => (await db.pool.query('select from outbox.parked')).rowCount === 0);
+  worker.kill('SIGTERM');
+  expect(await worker.exited).toMatchObject({ code: 0 });
 });
 
 test('says what is wrong with its configuration, every fault at once and no key', async () => {
