@@ -31,7 +31,8 @@ export async function fetchByItself(
       if (!isValueFault(error)) throw error;
       failures.push({
         position,
-        reason: `the database refused the message: ${error.message}`,
+        // Its own words may quote what somebody wrote.
+        reason: `the database refused the message (SQLSTATE ${error.code})`,
         retryable: false,
       });
     }

@@ -19,6 +19,7 @@ export interface BadMessage {
 
 /** Gmail takes more at once, and then answers 429 to a mailbox that is read elsewhere as well. */
 const AT_ONCE = 8;
+const MOST_SUSPECTS = 4;
 
 /** @throws GmailError when it is not the messages' fault; the signal's reason */
 export async function fetchMessages(
@@ -47,6 +48,8 @@ export async function fetchMessages(
         const reason = error instanceof Error ? error.message : String(error);
         if (blame === 'message') bad.push({ gmailId, reason });
         else suspects.push({ gmailId, error: error as GmailError });
+        // All so far: nobody waits for hundreds of requests that nobody answers.
+        if (suspects.length >= MOST_SUSPECTS && found.length + gone.length + bad.length === 0) throw error;
       }
       progress();
     }
@@ -70,9 +73,9 @@ export async function fetchMessages(
   return { found, gone, bad };
 }
 
-/** `unclear`: Google broke over it (5xx), which may be the message, or a bad day of Google's. */
+/** `unclear`: Google broke over it, or never came to its end, which may be the message, or a bad day of Google's. */
 function blameFor(error: unknown): 'message' | 'mailbox' | 'unclear' {
-  if (isGmailError(error, 'GMAIL_AWAY') && error.status !== undefined) return 'unclear';
+  if (isGmailError(error, 'GMAIL_AWAY')) return 'unclear';
   if (isGmailError(error, 'GMAIL_REQUEST_REFUSED')) return error.status === 401 ? 'mailbox' : 'message';
   // Whatever breaks over the content of a message that was answered is a fault of reading it.
   return isGmailError(error, 'GMAIL_ANSWER_INVALID') || !(error instanceof GmailError)

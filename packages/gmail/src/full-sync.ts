@@ -7,6 +7,7 @@
 import { emitAll } from '@pulsebox/outbox';
 import type { PoolClient } from 'pg';
 import { fetchMessages } from './fetch-messages.ts';
+import { pagesFault } from './google-fault.ts';
 import { itemEvent, NO_CHANGES } from './message-store.ts';
 import { storePage } from './store-page.ts';
 import { emitContinuation, fenced } from './sync-slice.ts';
@@ -26,12 +27,16 @@ const BEGIN_FULL_SYNC = `
   where connection_id = $1
   returning full_sync_number as number`;
 
-/** $1 connection, $2 the page that comes next, $3 how many messages this one had. Index: the key. */
+/**
+ * Result: whether far more messages were listed than Google reckons there are; null where it did not say.
+ * $1 connection, $2 the page that comes next, $3 how many messages this one had. Index: the key.
+ */
 const STORE_PAGE = `
   update app.mail_connections
   set full_sync_page = $2, full_sync_counted = full_sync_counted + $3,
       last_error = null, last_error_at = null, updated_at = now()
-  where connection_id = $1`;
+  where connection_id = $1
+  returning full_sync_counted > 2 * full_sync_total + 10000 as endless`;
 
 /** Listing begins anew. $1 connection. Index: the key. */
 const FORGET_PAGE = `
@@ -68,6 +73,8 @@ const END_FULL_SYNC = `
 /** Messages that one transaction stores and memory holds. */
 const PAGE = 100;
 const DELETE_PAGE = 1_000;
+/** Without a single message, one after the other. */
+const MOST_EMPTY_PAGES = 20;
 
 export async function beginFullSync(slice: SyncSlice): Promise<FullSync> {
   const { mailbox, row } = slice;
@@ -88,22 +95,34 @@ export async function syncFully(slice: SyncSlice, sync: FullSync): Promise<Slice
   const { mailbox, row } = slice;
   const inThisSync: SyncSlice = { ...slice, row: { ...row, fullSync: { ...sync } } };
   let page = sync.page ?? undefined;
+  let isAnew = false;
+  let emptyPages = 0;
   for (;;) {
     slice.lease.signal.throwIfAborted();
     const listed = await mailbox.messages({ page, size: PAGE }, slice);
     if (listed === 'invalid-page') {
-      // Page tokens do not live for ever. What was met before is passed over this time.
+      // Page tokens do not live for ever. What was met before is passed over this time. But one that is just made lives.
+      if (isAnew) throw pagesFault('it refuses a page that it has just told of');
+      isAnew = true;
       await fenced(slice, (client) => client.query(FORGET_PAGE, [row.connectionId]));
       page = undefined;
       continue;
     }
+    if (page !== undefined && listed.nextPage === page) throw pagesFault('a page is followed by itself');
+    emptyPages = listed.gmailIds.length === 0 ? emptyPages + 1 : 0;
+    if (emptyPages > MOST_EMPTY_PAGES) throw pagesFault('page after page is empty');
     const isLast = listed.nextPage === undefined;
-    const hasToYield = !isLast && slice.isOver();
+    const hasToYield = !isLast && emptyPages === 0 && slice.isOver();
     const unseen = await withoutSeen(slice, sync, listed.gmailIds);
     const { found, bad } = await fetchMessages(slice, unseen);
     await storePage(inThisSync, { ...NO_CHANGES, upserted: found, bad }, async (client) => {
       if (isLast) return;
-      await client.query(STORE_PAGE, [row.connectionId, listed.nextPage, listed.gmailIds.length]);
+      const { rows } = await client.query<{ endless: boolean | null }>(STORE_PAGE, [
+        row.connectionId,
+        listed.nextPage,
+        listed.gmailIds.length,
+      ]);
+      if (rows[0]?.endless === true) throw pagesFault('more than twice as many messages as there are');
       if (hasToYield) await emitContinuation(client, row.connectionId);
     });
     slice.progress();

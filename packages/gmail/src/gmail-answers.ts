@@ -4,7 +4,8 @@ import { GmailError } from './gmail-error.ts';
 
 export interface Profile {
   readonly email: string;
-  readonly messagesTotal: number;
+  /** Null: not said. */
+  readonly messagesTotal: number | null;
   readonly historyId: bigint;
 }
 
@@ -38,9 +39,10 @@ export interface Watch {
 }
 
 export function parseProfile(answer: unknown): Profile {
+  const total = field(answer, 'messagesTotal');
   return {
     email: text(answer, 'emailAddress', 'the profile'),
-    messagesTotal: Number(field(answer, 'messagesTotal') ?? 0),
+    messagesTotal: typeof total === 'number' && Number.isSafeInteger(total) && total >= 0 ? total : null,
     historyId: wholeNumber(answer, 'historyId', 'the profile'),
   };
 }
@@ -52,20 +54,29 @@ export function parseHistory(answer: unknown): HistoryPage {
     changes: records.flatMap(changesOf),
     lastRecordId: last === undefined ? undefined : wholeNumber(last, 'id', 'a record of the history'),
     historyId: wholeNumber(answer, 'historyId', 'the history'),
-    nextPage: optionalText(answer, 'nextPageToken'),
+    nextPage: pageToken(answer, 'the history'),
   };
 }
 
+/** An answer that says nothing is not an empty mailbox: all that is known of it would be marked as deleted. */
 export function parseMessagePage(answer: unknown): MessagePage {
+  if (field(answer, 'messages') === undefined && typeof field(answer, 'resultSizeEstimate') !== 'number')
+    throw unexpected('messages or resultSizeEstimate', 'the list of messages');
   return {
-    gmailIds: list(answer, 'messages').map((message) => messageId(message)),
-    nextPage: optionalText(answer, 'nextPageToken'),
+    gmailIds: [...new Set(list(answer, 'messages').map((message) => messageId(message)))],
+    nextPage: pageToken(answer, 'the list of messages'),
   };
 }
 
+const LONGEST_WATCH_MS = 7 * 24 * 3_600_000;
+
+/** Whatever is answered, Gmail ends a watch after seven days. */
 export function parseWatch(answer: unknown): Watch {
-  const expiresAt = new Date(Number(wholeNumber(answer, 'expiration', 'the watch')));
-  return { historyId: wholeNumber(answer, 'historyId', 'the watch'), expiresAt };
+  const expiresAtMs = Number(wholeNumber(answer, 'expiration', 'the watch'));
+  return {
+    historyId: wholeNumber(answer, 'historyId', 'the watch'),
+    expiresAt: new Date(Math.min(expiresAtMs, Date.now() + LONGEST_WATCH_MS)),
+  };
 }
 
 /** Of a record only these four lists are of use; `messages` repeats what is in them. */
@@ -76,7 +87,7 @@ function changesOf(record: unknown): HistoryChange[] {
     list(record, name).map((entry) => ({
       kind,
       gmailId: messageId(field(entry, 'message')),
-      labels: strings(entry, 'labelIds'),
+      labels: labelIds(entry),
     }));
   return [
     ...plain('messagesAdded', 'added'),
@@ -89,9 +100,32 @@ function changesOf(record: unknown): HistoryChange[] {
 const GMAIL_ID = /^[A-Za-z0-9_-]{1,100}$/;
 
 function messageId(message: unknown): string {
-  const id = text(message, 'id', 'a message');
+  return googleId(message, 'id', 'a message');
+}
+
+export function googleId(value: unknown, name: string, of: string): string {
+  const id = text(value, name, of);
   if (GMAIL_ID.test(id)) return id;
-  throw unexpected('an id of letters, digits, - and _', 'a message');
+  throw unexpected(`${name} to be of letters, digits, - and _`, of);
+}
+
+/** Of labels, `INBOX` or `Label_7`: what cannot be the id of one is left out. */
+const LABEL = /^[^\s\p{Cc}\p{Cs}]{1,200}$/u;
+
+export function labelIds(message: unknown): string[] {
+  return [...new Set(list(message, 'labelIds'))].filter(
+    (label): label is string => typeof label === 'string' && LABEL.test(label),
+  );
+}
+
+const PAGE_TOKEN = /^[\x21-\x7e]{1,4000}$/;
+
+/** Undefined: this is the last page. What is no token is not taken for the end of a list. */
+function pageToken(answer: unknown, of: string): string | undefined {
+  const token = field(answer, 'nextPageToken');
+  if (token === undefined || token === '') return undefined;
+  if (typeof token === 'string' && PAGE_TOKEN.test(token)) return token;
+  throw unexpected('nextPageToken to be a token', of);
 }
 
 export function field(value: unknown, name: string): unknown {
@@ -104,10 +138,6 @@ export function list(value: unknown, name: string): unknown[] {
   if (found === undefined || found === null) return [];
   if (Array.isArray(found)) return found;
   throw unexpected(`${name} to be a list`, 'an answer');
-}
-
-export function strings(value: unknown, name: string): string[] {
-  return list(value, name).filter((entry) => typeof entry === 'string');
 }
 
 export function text(value: unknown, name: string, of: string): string {

@@ -20,6 +20,8 @@ export interface GmailApi {
   /** Of all mailboxes together. */
   readonly projectQuota: Quota;
   readonly metrics?: GmailMetrics | undefined;
+  /** How often a request is tried while Google is away or limits it. Default 3. */
+  readonly tries?: number | undefined;
   /** The first wait before a request is tried again, in milliseconds; it doubles. Default 500. */
   readonly firstRetryMs?: number | undefined;
   /** Units that Google lets one mailbox spend in a minute. Default 15,000. */
@@ -70,7 +72,7 @@ const LONGEST_WAIT_MS = 10_000;
 const HEADERS = ['From', 'To', 'Cc', 'Subject'];
 
 export function gmailMailbox(api: GmailApi, connectionId: string): GmailMailbox {
-  const { grants, projectQuota, metrics, firstRetryMs = 500 } = api;
+  const { grants, projectQuota, metrics, firstRetryMs = 500, tries = TRIES } = api;
   const quota = createQuota({ unitsPerMinute: api.mailboxUnitsPerMinute ?? MAILBOX_UNITS_PER_MINUTE });
 
   async function call(
@@ -100,7 +102,7 @@ export function gmailMailbox(api: GmailApi, connectionId: string): GmailMailbox 
         const waitMs = Math.max(error.retryAfterMs ?? 0, jittered(firstRetryMs * 2 ** (attempt - 1)));
         // Whatever else is asked of this mailbox meanwhile waits as well.
         if (error.code === 'GMAIL_RATE_LIMITED') quota.pause(waitMs);
-        if (attempt === TRIES || waitMs > LONGEST_WAIT_MS) throw error;
+        if (attempt >= tries || waitMs > LONGEST_WAIT_MS) throw error;
         await delay(waitMs, undefined, { signal: context.signal }).catch(() =>
           context.signal.throwIfAborted(),
         );
@@ -165,9 +167,7 @@ export function gmailMailbox(api: GmailApi, connectionId: string): GmailMailbox 
         return await fetchMessage(gmailId, withText, context);
       } catch (error) {
         if (isRefusal(error, 404)) return undefined;
-        // Too large with its text: what it is about is worth having by itself.
-        if (!withText || !isGmailError(error, 'GMAIL_ANSWER_INVALID') || error.status === undefined)
-          throw error;
+        if (!withText || !isTextToBlame(error)) throw error;
         return await fetchMessage(gmailId, false, context);
       }
     },
@@ -186,6 +186,12 @@ const DOING: Readonly<Record<GmailMethod, string>> = {
 
 function isRefusal(error: unknown, status: number): boolean {
   return error instanceof GmailError && error.code === 'GMAIL_REQUEST_REFUSED' && error.status === status;
+}
+
+/** Too large with its text, or the grant has just been reduced to metadata: what it is about is worth having by itself. */
+function isTextToBlame(error: unknown): boolean {
+  if (isGmailError(error, 'GMAIL_ANSWER_INVALID')) return error.status !== undefined;
+  return isGmailError(error, 'GMAIL_REQUEST_REFUSED', 'GMAIL_GRANT_REVOKED') && error.status === 403;
 }
 
 /** Outcomes of requests, as the metrics count them. */

@@ -53,7 +53,15 @@ export function answeredFault({ status, headers }: GoogleAnswer, text: string, d
   });
 }
 
-/** Faults of the token endpoint, which speaks OAuth: `{ error, error_description }`. */
+/** A 2xx with something in it that Google does not send: a proxy, a portal, or an answer that was cut off. */
+export function unreadableFault(status: number, doing: string): GmailError {
+  return away(`${doing}: something that is not JSON answered ${status}`, { status });
+}
+
+/**
+ * Faults of the token endpoint, which speaks OAuth: `{ error, error_description }`. Without a name for the fault it says
+ * nothing about the grant, nor about whatever the token was wanted for.
+ */
 export function tokenFault(error: unknown, doing: string): unknown {
   if (!(error instanceof GmailError) || error.code !== 'GMAIL_REQUEST_REFUSED') return error;
   const { status } = error;
@@ -66,7 +74,7 @@ export function tokenFault(error: unknown, doing: string): unknown {
       hint: 'check GMAIL_CLIENT_ID and GMAIL_CLIENT_SECRET against the Google Cloud console',
     });
   }
-  return error;
+  return away(error.message, { status });
 }
 
 /** No answer came. Messages of the network layer are not passed on: they may quote what was sent. */
@@ -76,6 +84,13 @@ export function unreachableFault(error: unknown, doing: string): GmailError {
   const words =
     reason?.name === 'TimeoutError' ? 'no answer in time' : `no connection${code === '' ? '' : ` (${code})`}`;
   return away(`${doing}: ${words}`, { cause: error });
+}
+
+/** A list that would never end. */
+export function pagesFault(what: string): GmailError {
+  return new GmailError('GMAIL_ANSWER_INVALID', `the pages of a list of Gmail lead nowhere: ${what}`, {
+    hint: 'check GMAIL_API_BASE, and any proxy on the way to Google',
+  });
 }
 
 /** Its message is the reason that is stored with the connection, for a person. */
@@ -96,7 +111,11 @@ function limited(message: string, status: number, retryAfterMs: number | undefin
 
 function away(
   message: string,
-  options: { readonly status?: number; readonly retryAfterMs?: number | undefined; readonly cause?: unknown },
+  options: {
+    readonly status?: number | undefined;
+    readonly retryAfterMs?: number | undefined;
+    readonly cause?: unknown;
+  },
 ): GmailError {
   return new GmailError('GMAIL_AWAY', message, {
     hint: 'it is tried again by itself; check the way to Google, and GMAIL_API_BASE if it is set',
@@ -136,12 +155,15 @@ function fieldOf(value: unknown, name: string): unknown {
   return typeof value === 'object' && value !== null ? Reflect.get(value, name) : undefined;
 }
 
+/** Whatever Google asks for: a whole group may wait for it. */
+const LONGEST_RETRY_AFTER_MS = 3_600_000;
+
 /** Seconds, or a date. */
 function retryAfter(header: string | null): number | undefined {
   if (header === null) return undefined;
   const seconds = Number(header);
   const ms = Number.isFinite(seconds) ? seconds * 1_000 : Date.parse(header) - Date.now();
-  return Number.isFinite(ms) && ms >= 0 ? Math.round(ms) : undefined;
+  return ms >= 0 ? Math.min(Math.round(ms), LONGEST_RETRY_AFTER_MS) : undefined;
 }
 
 function causes(error: unknown): Error[] {

@@ -1,7 +1,7 @@
 // One request to Google: with a deadline, a cap on what is read of the answer, and faults told apart.
 
 import { GmailError } from './gmail-error.ts';
-import { answeredFault, unreachableFault } from './google-fault.ts';
+import { answeredFault, unreachableFault, unreadableFault } from './google-fault.ts';
 
 export interface GoogleRequest {
   /** What is being done, for people: `reading the history of mailbox 7`. */
@@ -50,7 +50,7 @@ export async function sendToGoogle(
     });
     const text = await readText(response, maxAnswerBytes, doing);
     if (!response.ok) throw answeredFault(response, text, doing);
-    return parse(text, doing);
+    return parse(text, response.status, doing);
   } catch (error) {
     signal.throwIfAborted();
     if (error instanceof GmailError) throw error;
@@ -79,14 +79,11 @@ async function readText(response: Response, maxBytes: number, doing: string): Pr
   return Buffer.concat(chunks).toString('utf8');
 }
 
-function parse(text: string, doing: string): unknown {
-  if (text === '') return {};
+function parse(text: string, status: number, doing: string): unknown {
   try {
     return JSON.parse(text);
   } catch {
     // Its message would quote the answer.
-    throw new GmailError('GMAIL_ANSWER_INVALID', `${doing}: something that is not JSON answered`, {
-      hint: 'check GMAIL_API_BASE, and any proxy on the way to Google',
-    });
+    throw unreadableFault(status, doing);
   }
 }

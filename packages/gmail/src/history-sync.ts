@@ -3,6 +3,7 @@
 import type { PoolClient } from 'pg';
 import { fetchMessages } from './fetch-messages.ts';
 import type { HistoryChange } from './gmail-answers.ts';
+import { pagesFault } from './google-fault.ts';
 import { storePage } from './store-page.ts';
 import { emitContinuation } from './sync-slice.ts';
 import type { SliceOutcome, SyncSlice } from './sync-slice.ts';
@@ -12,12 +13,19 @@ const SELECT_LABELS = `
   select gmail_id, labels from app.mail_messages
   where connection_id = $1 and gmail_id = any($2::text[]) and deleted_at is null`;
 
-/** $1 connection, $2 history id, $3 whether the mailbox is read to its end. Index: the key. A trigger keeps it forward. */
+/**
+ * $1 connection, $2 history id, $3 whether the mailbox is read to its end. Index: the key. A trigger keeps it forward.
+ * Read to its end it has no later id than Google's: whatever was told of beyond that is false, or has an event yet.
+ */
 const STORE_HISTORY_ID = `
   update app.mail_connections
   set history_id = $2, last_synced_at = case when $3 then now() else last_synced_at end,
+      notified_history_id = case when $3 then least(notified_history_id, $2) else notified_history_id end,
       last_error = null, last_error_at = null, updated_at = now()
   where connection_id = $1`;
+
+/** Pages that bring the sync no further, one after the other. */
+const MOST_IDLE_PAGES = 20;
 
 /**
  * Every page is stored with the id of its last record, from which Google goes on as well as from a page token, so there
@@ -28,13 +36,20 @@ const STORE_HISTORY_ID = `
 export async function syncHistory(slice: SyncSlice, startHistoryId: bigint): Promise<SliceOutcome | 'gone'> {
   const { mailbox, row } = slice;
   let page: string | undefined;
+  let latestId = startHistoryId;
+  let idlePages = 0;
   for (;;) {
     slice.lease.signal.throwIfAborted();
     const history = await mailbox.history({ startHistoryId, page }, slice);
     if (history === 'gone') return 'gone';
+    if (page !== undefined && history.nextPage === page) throw pagesFault('a page is followed by itself');
     const isLast = history.nextPage === undefined;
-    const hasToYield = !isLast && slice.isOver();
-    const reachedId = isLast ? history.historyId : (history.lastRecordId ?? startHistoryId);
+    const reachedId = isLast ? history.historyId : (history.lastRecordId ?? latestId);
+    idlePages = reachedId > latestId ? 0 : idlePages + 1;
+    if (!isLast && idlePages > MOST_IDLE_PAGES) throw pagesFault('page after page is no later than the last');
+    // What hands on to itself without having moved would do so for ever.
+    const hasToYield = !isLast && idlePages === 0 && slice.isOver();
+    if (reachedId > latestId) latestId = reachedId;
     const changes = await changesOf(slice, history.changes);
     await storePage(slice, changes, async (client: PoolClient) => {
       await client.query(STORE_HISTORY_ID, [row.connectionId, reachedId.toString(), isLast]);

@@ -140,11 +140,11 @@ async function whoIsAway(
   const broken = ended.filter((one) => one.away !== undefined);
   const [first] = broken;
   if (first?.away === undefined) return [];
-  // Without an answer, or when our own client is refused, it is the same for every mailbox.
-  const answered = broken.every(({ away }) => away?.code === 'GMAIL_AWAY' && away.status !== undefined);
+  // When our own client is refused it is the same for every mailbox.
+  const isOurs = broken.some(({ away }) => away?.code !== 'GMAIL_AWAY');
   const context = { signal, progress: () => progress() };
   const ids = broken.map(({ work }) => work.connectionId);
-  if (answered && (await isGoogleWell({ pool, api, except: ids }, context)))
+  if (!isOurs && (await isGoogleWell({ pool, api, except: ids }, context)))
     return broken.flatMap(({ work, away }) => (away === undefined ? [] : failuresOf(work.events, away)));
   const { code, message, hint, retryAfterMs } = first.away;
   throw new SinkError('away', code, message, { hint, retryAfterMs, cause: first.away });

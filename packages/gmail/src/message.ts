@@ -1,6 +1,8 @@
 // A message as Gmail gives it, and as it is stored: who, to whom, about what, and its text as far as it may be read.
 
-import { field, list, optionalText, strings, text, wholeNumber } from './gmail-answers.ts';
+import { field, googleId, labelIds, list, optionalText, text } from './gmail-answers.ts';
+import { GmailError } from './gmail-error.ts';
+import { textOfHtml } from './html-text.ts';
 
 export interface Message {
   readonly gmailId: string;
@@ -35,22 +37,38 @@ export function parseMessage(answer: unknown, gmailId: string): Message {
   const body = textOf(payload);
   return {
     gmailId,
-    threadId: text(answer, 'threadId', 'a message'),
-    labels: strings(answer, 'labelIds'),
+    threadId: googleId(answer, 'threadId', 'a message'),
+    labels: labelIds(answer),
     sender: header('from'),
     recipients: [header('to'), header('cc')].filter((line) => line !== '').join(', '),
     subject: header('subject'),
     snippet: storable(withoutEntities(optionalText(answer, 'snippet') ?? ''), LONGEST_HEADER),
     text: body === undefined ? null : storable(body, LONGEST_TEXT),
     sentAt: dateOf(answer),
-    sizeBytes: Number(field(answer, 'sizeEstimate') ?? 0),
+    sizeBytes: sizeOf(answer),
   };
 }
 
-/** A date that JavaScript and PostgreSQL can both hold. */
+/** Years of four digits, as ISO 8601 writes them, and JavaScript and PostgreSQL agree on. */
+const EARLIEST_MS = Date.UTC(1000, 0);
+const LATEST_MS = Date.UTC(10_000, 0);
+
+/** Mail that was imported has the date that it claims, which may be any: the beginning of 1970 if there is no such year. */
 function dateOf(answer: unknown): Date {
-  const date = new Date(Number(wholeNumber(answer, 'internalDate', 'a message')));
-  return Number.isNaN(date.getTime()) ? new Date(0) : date;
+  const digits = text(answer, 'internalDate', 'a message');
+  if (!/^-?\d{1,30}$/.test(digits)) {
+    throw new GmailError('GMAIL_ANSWER_INVALID', 'expected internalDate to be a whole number in a message', {
+      hint: 'check GMAIL_API_BASE, and any proxy on the way to Google',
+    });
+  }
+  const ms = Number(digits);
+  return new Date(ms >= EARLIEST_MS && ms < LATEST_MS ? ms : 0);
+}
+
+/** An estimate of Google's: nothing hangs on it. */
+function sizeOf(answer: unknown): number {
+  const size = field(answer, 'sizeEstimate');
+  return typeof size === 'number' && Number.isSafeInteger(size) && size >= 0 ? size : 0;
 }
 
 /** Its plain text; without one, what is left of its HTML without tags. Attachments are passed over. */
@@ -58,7 +76,8 @@ function textOf(payload: unknown): string | undefined {
   const plain = firstPart(payload, 'text/plain');
   if (plain !== undefined) return plain;
   const html = firstPart(payload, 'text/html');
-  return html === undefined ? undefined : withoutTags(html);
+  // Bounded before anything looks at it: what is cut here would be cut later.
+  return html === undefined ? undefined : withoutEntities(textOfHtml(html.slice(0, 10 * LONGEST_TEXT)));
 }
 
 function firstPart(part: unknown, type: string, depth = 0): string | undefined {
@@ -87,16 +106,6 @@ function decoded(data: string, part: unknown): string {
     // A character set that nobody knows.
     return bytes.toString('utf8');
   }
-}
-
-function withoutTags(html: string): string {
-  const bare = html
-    // Bounded before anything looks at it: what is cut here would be cut later.
-    .slice(0, 10 * LONGEST_TEXT)
-    .replace(/<(script|style|head|title)\b[^>]*>[\s\S]*?<\/\1\s*>/gi, ' ')
-    .replace(/<!--[\s\S]*?-->/g, ' ')
-    .replace(/<[^>]*>/g, ' ');
-  return withoutEntities(bare).replace(/\s+/g, ' ').trim();
 }
 
 const ENTITIES: Readonly<Record<string, string>> = {

@@ -93,6 +93,11 @@ export async function refreshTokens(
   });
 }
 
+/** As RFC 6750 has it, so that it can stand in a header. */
+const ACCESS_TOKEN = /^[A-Za-z0-9\-._~+/]+=*$/;
+/** Google's live for an hour. */
+const LONGEST_LIFE_MS = 24 * 3_600_000;
+
 async function requestTokens(
   { clientId, clientSecret, tokenUrl, transport }: OAuthClient,
   doing: string,
@@ -118,16 +123,18 @@ async function requestTokens(
     typeof answer === 'object' && answer !== null ? Reflect.get(answer, name) : undefined;
   const accessToken = field('access_token');
   const expiresIn = Number(field('expires_in'));
-  if (typeof accessToken !== 'string' || accessToken === '' || !Number.isFinite(expiresIn)) {
-    throw new GmailError('GMAIL_ANSWER_INVALID', `${doing}: the answer has no access token`, {
-      hint: 'check GMAIL_API_BASE, and any proxy on the way to Google',
+  // Whatever is no token answers for no mailbox: tokens are fetched again when Google is back.
+  if (typeof accessToken !== 'string' || !ACCESS_TOKEN.test(accessToken) || !(expiresIn > 0)) {
+    throw new GmailError('GMAIL_AWAY', `${doing}: the answer has no access token`, {
+      hint: 'it is tried again by itself; check the way to Google, and GMAIL_API_BASE if it is set',
+      status: 200,
     });
   }
   const refreshToken = field('refresh_token');
   const scope = field('scope');
   return {
     accessToken,
-    expiresInMs: expiresIn * 1_000,
+    expiresInMs: Math.min(expiresIn * 1_000, LONGEST_LIFE_MS),
     refreshToken: typeof refreshToken === 'string' && refreshToken !== '' ? refreshToken : undefined,
     scopes: typeof scope === 'string' ? scope.split(' ').filter((word) => word !== '') : undefined,
   };

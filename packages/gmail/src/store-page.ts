@@ -31,7 +31,8 @@ export async function storePage(
   } catch (error) {
     if (!isValueFault(error) || changes.upserted.length === 0) throw error;
     log.warn(
-      { connection: row.connectionId, messages: changes.upserted.length, err: error },
+      // Nothing else of the error: PostgreSQL quotes the value that it stumbles over, which is somebody's mail.
+      { connection: row.connectionId, messages: changes.upserted.length, sqlState: error.code },
       'the database refused a message of a page; its messages are stored one by one',
     );
     const bad = changes.upserted.map(({ gmailId }) => ({ gmailId, reason: 'refused by the database' }));

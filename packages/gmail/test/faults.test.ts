@@ -180,7 +180,9 @@ describe('Google', () => {
   ] as const)('that answers with %s is an error that says so', async ([, fault]) => {
     world.gmail.inject({ path: /profile/, times: 99, fault });
     const result = await world.deliver(changed(id)).catch((error: unknown) => error);
-    expect(JSON.stringify(result) + String(result)).toMatch(/GMAIL_ANSWER_INVALID|no connection/);
+    expect(JSON.stringify(result) + String(result)).toMatch(
+      /GMAIL_ANSWER_INVALID|no connection|something that is not JSON answered 200/,
+    );
   });
 });
 
@@ -228,15 +230,22 @@ describe('one bad message', () => {
   test('that the database refuses keeps no other one of its page out', async () => {
     await world.sync(id);
     await forgetEvents();
-    // No bigint holds as many bytes.
-    const bad = mailbox.deliver({ raw: { sizeEstimate: 1e30 } });
+    await world.db.pool.query(`
+      create function app.refuse() returns trigger language plpgsql as
+        $$ begin raise data_exception using message = 'no room for ' || new.subject; end $$;
+      create trigger refuse before insert on app.mail_messages for each row
+        when (new.subject = 'whispers') execute function app.refuse()`);
+    const bad = mailbox.deliver({ subject: 'whispers' });
     const well = mailbox.deliver({ subject: 'well' });
     expect(await world.sync(id)).toEqual({ failed: [] });
     expect(await topics(world)).toMatchObject({ 'mail.message': 2 });
     const { failed } = await world.deliver(
       [bad, well].map((gmail_id) => ({ topic: 'mail.message', payload: { connection_id: id, gmail_id } })),
     );
-    expect(failed).toMatchObject([{ reason: expect.stringContaining('the database refused the message') }]);
+    await world.db.pool.query('drop function app.refuse cascade');
+    expect(failed).toMatchObject([{ reason: 'the database refused the message (SQLSTATE 22000)' }]);
+    // PostgreSQL quotes what it stumbles over, and nobody else does.
+    expect(JSON.stringify([failed, world.logged, await world.connection(id)])).not.toContain('whispers');
     expect((await world.messages(id)).map(({ subject }) => subject)).toEqual(['well']);
   });
 

@@ -36,7 +36,7 @@ export type GmailFault =
   | {
       readonly kind: 'answer';
       readonly status: number;
-      readonly body?: string;
+      readonly body?: string | ((search: URLSearchParams) => string);
       readonly headers?: Readonly<Record<string, string>>;
     }
   /** As Google says it: `{error: {errors: [{reason}]}}`. */
@@ -48,8 +48,8 @@ export type GmailFault =
     }
   /** Nothing, ever. */
   | { readonly kind: 'silence' }
-  /** The connection breaks. */
-  | { readonly kind: 'reset' };
+  /** The connection breaks, before the answer or in the middle of it. */
+  | { readonly kind: 'reset' | 'half' };
 
 export interface GmailFaultInjection {
   readonly path: RegExp;
@@ -133,8 +133,16 @@ export async function startGmailStandIn(options: GmailStandInOptions = {}): Prom
       request.socket.destroy();
       return;
     }
+    if (fault?.kind === 'half') {
+      response.writeHead(200, { 'content-length': 1_000 });
+      response.write('{"id":', () => request.socket.destroy());
+      return;
+    }
     if (fault?.kind === 'answer') {
-      response.writeHead(fault.status, fault.headers).end(fault.body);
+      const { status, headers, body: answer } = fault;
+      response
+        .writeHead(status, headers)
+        .end(typeof answer === 'function' ? answer(url.searchParams) : answer);
       return;
     }
     if (fault?.kind === 'error') {
