@@ -11,7 +11,7 @@ import type { PubSubServer, TestTopic } from './pubsub-servers.ts';
 import { runLoop } from './running-loop.ts';
 import type { RunningLoop } from './running-loop.ts';
 
-describe.each(pubsubServers)('with %s', (_, start) => {
+describe.each(pubsubServers)('with %s', (name, start) => {
   let server: PubSubServer;
   let proxy: TcpProxy;
   let database: TestDatabase;
@@ -276,20 +276,32 @@ describe.each(pubsubServers)('with %s', (_, start) => {
   });
 
   test('a connection that is cut is made again, and nothing is lost', async () => {
-    const [ada] = await connect('ada@example.com');
+    const [ada, bob] = await connect('ada@example.com', 'bob@example.com');
     pull({ lossMs: 200 });
     await topic.notify('ada@example.com', 1);
     await eventually(async () => (await emittedFor(ada)).length === 1);
-    // The emulator goes on sending to a connection that is gone for half a minute.
-    for (const id of [2, 3]) {
+    // The emulator never notices that a stream is dead. What it hands to one comes back after 10 s, and then goes to any
+    // stream at all, dead ones included: a matter of luck, and with every cut of more of it.
+    const cuts = name === 'the stand-in' ? [2, 3] : [2];
+    for (const id of cuts) {
       const failures = pulling?.errors.length ?? 0;
       proxy.cut();
-      await eventually(() => (pulling?.errors.length ?? 0) > failures);
+      await eventually(() => (pulling?.errors.length ?? 0) > failures, { withinMs: 30_000 });
       await topic.notify('ada@example.com', id);
       proxy.restore();
-      await eventually(async () => (await emittedFor(ada)).at(-1) === String(id), { withinMs: 60_000 });
+      // Made again: of what is published from now on, some comes at once.
+      let later = 0;
+      await eventually(
+        async () => {
+          await topic.notify('bob@example.com', id * 1_000 + (later += 1));
+          return Number((await emittedFor(bob)).at(-1) ?? 0) > id * 1_000;
+        },
+        { withinMs: 60_000, everyMs: 250 },
+      );
+      // Nothing lost: what was published while there was no connection comes as well.
+      await eventually(async () => (await emittedFor(ada)).at(-1) === String(id), { withinMs: 300_000 });
     }
-  }, 150_000);
+  }, 600_000);
 
   test('while the server is away ticks fail with what to do, and go on when it is back', async () => {
     const [ada] = await connect('ada@example.com');
