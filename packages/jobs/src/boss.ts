@@ -103,8 +103,12 @@ function rethrow(error: unknown): never {
   if (isPrivilegeMissing(error)) throw privilegeMissing(error);
   const queue = error instanceof Error ? /^Queue (\S+) does not exist$/.exec(error.message)?.[1] : undefined;
   if (queue === undefined) throw error;
-  throw new JobsError('JOBS_QUEUE_UNKNOWN', `there is no queue ${queue} in this database`, {
+  throw queueUnknown(queue, error);
+}
+
+export function queueUnknown(queue: string, cause?: unknown): JobsError {
+  return new JobsError('JOBS_QUEUE_UNKNOWN', `there is no queue ${queue} in this database`, {
     hint: 'whoever runs its jobs makes it; call ensureQueue() before the first job is sent',
-    cause: error,
+    cause,
   });
 }

@@ -1,3 +1,4 @@
+export type { DeleteQueuesOptions } from './delete-queues.ts';
 export { deleteQueues } from './delete-queues.ts';
 export type { Attempt, Job } from './job.ts';
 export type { JobContext, JobEnd, JobHandler, JobOutcome } from './job-handler.ts';

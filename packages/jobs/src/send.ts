@@ -4,10 +4,13 @@ import { randomUUID } from 'node:crypto';
 import type { Queryable } from '@pulsebox/postgres';
 import pg from 'pg';
 import type { JobInsert } from 'pg-boss';
+import { queueUnknown } from './boss.ts';
 import type { Boss } from './boss.ts';
 import { throughClient } from './database.ts';
+import type { Database } from './database.ts';
 import { JobsError } from './jobs-error.ts';
 import type { Queue } from './queue.ts';
+import { JOBS_SCHEMA } from './schema.ts';
 
 export interface SendOptions {
   /** What the queue's policy counts by. Default: none. */
@@ -33,6 +36,9 @@ export type Sent =
   | { readonly sent: true; readonly id: string }
   | { readonly sent: false; readonly reason: 'duplicate' };
 
+/** One row: whether the queue is there. $1 its name. Index: queue_pkey. */
+const QUEUE_EXISTS = `select exists (select from ${JOBS_SCHEMA}.queue where name = $1) as known`;
+
 /** The answers are in the order of the jobs; one statement, however many they are. */
 export async function send<Data extends object>(
   boss: Boss,
@@ -43,11 +49,11 @@ export async function send<Data extends object>(
   if (jobs.length === 0) return [];
   const rows = jobs.map((job) => rowOf(queue, job));
   const ids = await boss.use(async (pgboss) => {
+    const db = client === undefined ? pgboss.getDb() : throughClient(client);
     try {
-      return await pgboss.insert(queue.name, rows, {
-        returnId: true,
-        ...(client === undefined ? {} : { db: throughClient(client) }),
-      });
+      const stored = (await pgboss.insert(queue.name, rows, { returnId: true, db })) ?? [];
+      if (stored.length < rows.length) await assertThere(db, queue);
+      return stored;
     } catch (error) {
       // jsonb takes neither NUL nor half a surrogate pair.
       if (!(error instanceof pg.DatabaseError) || error.code !== '22P05') throw error;
@@ -56,6 +62,12 @@ export async function send<Data extends object>(
   });
   const stored = new Set(ids);
   return rows.map(({ id }) => (stored.has(id) ? { sent: true, id } : { sent: false, reason: 'duplicate' }));
+}
+
+/** A queue that was removed under a process that knew it takes nothing, and looks as if it were full of duplicates. */
+async function assertThere(db: Database, queue: Queue): Promise<void> {
+  const { rows } = await db.executeSql(QUEUE_EXISTS, [queue.name]);
+  if ((rows[0] as { readonly known: boolean } | undefined)?.known !== true) throw queueUnknown(queue.name);
 }
 
 function rowOf<Data extends object>(

@@ -6,6 +6,8 @@ import { transaction } from '@pulsebox/postgres';
 import type { HeldLease } from '@pulsebox/postgres';
 import type { Pool, PoolClient } from 'pg';
 import { finishResize } from './finish-resize.ts';
+import { deleteGoneQueues } from './gone-queues.ts';
+import { LOCK_GROUP } from './lock-group.ts';
 import { announceLanes } from '../lease/lane-notice.ts';
 import { loadLaneState } from '../lease/lane-state.ts';
 import { OutboxError } from '../outbox-error.ts';
@@ -50,9 +52,6 @@ export interface ResizeReport {
    */
   readonly outcome: 'changed' | 'unchanged' | 'withdrawn' | 'pending';
 }
-
-/** One change of a group at a time; assigns no xid. $1 group. */
-export const LOCK_GROUP = `select outbox.lock_group($1)`;
 
 /** Result: its lanes, and those wished for if they change. $1 group. Index: consumer_group_pkey. 0 rows: it is not there. */
 const LANES_OF_GROUP = `
@@ -117,6 +116,8 @@ export async function resizeGroup(options: ResizeOptions): Promise<ResizeReport>
   const { from, outcome } = await changeWish(pool, group, lanes);
   if (outcome === 'unchanged' || outcome === 'withdrawn') {
     await announceLanes(pool, group);
+    // Of an earlier change whose command died at its very end.
+    await transaction(pool, async (client) => deleteGoneQueues(client, group));
     return { group, from, lanes, outcome };
   }
   if (outcome === 'barrier needed') await setBarrier(options);
@@ -206,6 +207,8 @@ async function arrival({ pool, group, onProgress, signal }: ResizeOptions): Prom
     await delay(LOOK_EVERY_MS, undefined, signal === undefined ? {} : { signal }).catch(() => undefined);
   }
   await announceLanes(pool, group);
+  // Workers that finished it have done so as well, unless they died right then.
+  await transaction(pool, async (client) => deleteGoneQueues(client, group));
   return true;
 }
 

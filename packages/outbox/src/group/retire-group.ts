@@ -1,11 +1,10 @@
 // Forgets a group: it holds no partition of the log any more, and what it had not delivered, it never will.
 
-import { deleteQueues } from '@pulsebox/jobs';
 import { transaction } from '@pulsebox/postgres';
 import type { Pool } from 'pg';
 import { OutboxError } from '../outbox-error.ts';
-import { LOCK_GROUP } from './resize-group.ts';
-import { laneLeasePrefix } from '../lease/store-cursor.ts';
+import { deleteGoneQueues } from './gone-queues.ts';
+import { LOCK_GROUP } from './lock-group.ts';
 import { withAllLanes } from '../lease/take-lane.ts';
 
 export interface RetireOptions {
@@ -31,8 +30,8 @@ const DELETE_ATTEMPTS = `delete from outbox.attempt where group_name = $1`;
 const DELETE_GROUP = `delete from outbox.consumer_group where name = $1`;
 
 /**
- * Removes the group, its cursors, and its parked events and dead letters with their timers. A group that is being read is refused: its worker would register it anew, from
- * the beginning.
+ * Removes the group, its cursors, and its parked events and dead letters with their timers. A group that is being read is
+ * refused: its worker would register it anew, from the beginning.
  *
  * @throws OUTBOX_GROUP_UNKNOWN, OUTBOX_LANE_BUSY, OUTBOX_LEASE_LOST
  */
@@ -50,9 +49,9 @@ export async function retireGroup({ pool, group, holder }: RetireOptions): Promi
       await client.query(DELETE_CURSORS, [group]);
       await client.query(DELETE_PARKED, [group]);
       await client.query(DELETE_ATTEMPTS, [group]);
-      // The timers of its parked events, of all the lanes that it ever had.
-      await deleteQueues(client, laneLeasePrefix(group));
       await client.query(DELETE_GROUP, [group]);
+      // The timers of its parked events, of all the lanes that it ever had.
+      await deleteGoneQueues(client, group);
     }),
   );
 }

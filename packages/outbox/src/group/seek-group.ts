@@ -5,7 +5,8 @@ import type { Pool, PoolClient } from 'pg';
 import { beginningOfLog } from '../read/cursor.ts';
 import type { Cursor } from '../read/cursor.ts';
 import { OutboxError } from '../outbox-error.ts';
-import { LOCK_GROUP } from './resize-group.ts';
+import { deleteGoneQueues } from './gone-queues.ts';
+import { LOCK_GROUP } from './lock-group.ts';
 import { rebaseAfterRestore } from '../log/restore.ts';
 import { loadCursor, storeCursor } from '../lease/store-cursor.ts';
 import { withAllLanes } from '../lease/take-lane.ts';
@@ -100,6 +101,7 @@ export async function seekGroup(options: SeekOptions): Promise<SeekReport> {
         }
       }
       await client.query(START_WISHED_LANES, [group, cursor.position, cursor.snapshot, cursor.ceiling]);
+      await deleteGoneQueues(client, group);
       return { group, from, position: cursor.position };
     }),
   );

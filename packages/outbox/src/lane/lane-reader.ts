@@ -10,6 +10,7 @@ import { createCaution } from '../parked/attempt-caution.ts';
 import type { Caution } from '../parked/attempt-caution.ts';
 import type { OutboxEvent } from '../log/event.ts';
 import { finishResize } from '../group/finish-resize.ts';
+import { deleteGoneQueues } from '../group/gone-queues.ts';
 import type { Handler } from '../deliver/handler.ts';
 import { announceLanes } from '../lease/lane-notice.ts';
 import { openLaneSession } from './lane-session.ts';
@@ -79,6 +80,7 @@ export interface LaneReader {
 /** The lane for as long as its lease is held. */
 interface Held {
   readonly session: LaneSession;
+  readonly schedule: RedriveSchedule | undefined;
   readonly redrive: LaneRedrive;
   readonly caution: Caution;
   readonly overdue: Overdue;
@@ -119,6 +121,7 @@ export function createLaneReader(options: LaneReaderOptions): LaneReader {
       return await turnHeld(held, context);
     } catch (error) {
       session.forget();
+      held?.schedule?.doubt();
       if (session.lease.signal.aborted) await close();
       if (!(error instanceof SinkError) || held === undefined) throw error;
       pause.begin(error, context.log);
@@ -199,6 +202,7 @@ export function createLaneReader(options: LaneReaderOptions): LaneReader {
     options.metrics?.paused.set(group, false);
     return {
       session,
+      schedule,
       redrive: createLaneRedrive({
         db,
         lane,
@@ -309,6 +313,7 @@ export function createLaneReader(options: LaneReaderOptions): LaneReader {
       return { events: 0, nextInMs: Math.min(pollMs, LOOK_AT_BARRIER_MS) };
     await close();
     await announceLanes(db, group);
+    await options.transact(async (client) => deleteGoneQueues(client, group));
     return { events: 0, nextInMs: 0 };
   }
 

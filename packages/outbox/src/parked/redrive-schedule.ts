@@ -18,6 +18,8 @@ export interface Timer {
 export interface RedriveSchedule {
   /** Makes the lane's queue if need be. Not inside a transaction: it uses a connection of its own. */
   prepare(): Promise<void>;
+  /** After an error: the queue may have been removed, and is made again. */
+  doubt(): void;
   /** Sets timers. One that is set and has not run out stays as it is. */
   set(db: Queryable, timers: readonly Timer[]): Promise<void>;
   /** Takes timers that have run out, by the positions of their events: whoever takes them ends them. */
@@ -52,6 +54,9 @@ export function createRedriveSchedule(jobs: Jobs, lane: LaneOfGroup): RedriveSch
       if (prepared) return;
       await jobs.ensureQueue(queue);
       prepared = true;
+    },
+    doubt(): void {
+      prepared = false;
     },
     async set(client, timers): Promise<void> {
       if (timers.length === 0) return;
