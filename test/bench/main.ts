@@ -17,11 +17,29 @@ import { fleet } from './scenarios/fleet.ts';
 import { indexing } from './scenarios/indexing.ts';
 import { lanes } from './scenarios/lanes.ts';
 import { latency } from './scenarios/latency.ts';
+import { mail } from './scenarios/mail.ts';
 import { memory } from './scenarios/memory.ts';
 import { pubsub } from './scenarios/pubsub.ts';
+import { push } from './scenarios/push.ts';
+import { retention } from './scenarios/retention.ts';
 import { takeover } from './scenarios/takeover.ts';
 
-const scenarios = [drain, latency, emit, bloat, memory, lanes, failures, fleet, takeover, indexing, pubsub];
+const scenarios = [
+  drain,
+  latency,
+  emit,
+  bloat,
+  memory,
+  lanes,
+  failures,
+  fleet,
+  takeover,
+  retention,
+  indexing,
+  push,
+  pubsub,
+  mail,
+];
 
 const QUICK_SCALE = 0.1;
 

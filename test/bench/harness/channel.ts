@@ -1,8 +1,8 @@
 // How a job in a child process speaks with the bench that started it.
 
 export interface Channel {
-  /** What was to be prepared is there; the bench may go on. */
-  ready(): void;
+  /** What was to be prepared is there; the bench may go on, and is told what it has to know of it. */
+  ready(said?: unknown): void;
   /** The bench needs it no longer. A job that ends by itself does not look. */
   readonly stopped: Promise<void>;
 }
@@ -17,7 +17,7 @@ export interface JobRequest {
 export type ToChild = { readonly request: JobRequest } | { readonly stop: true };
 
 export type FromChild =
-  | { readonly kind: 'ready' }
+  | { readonly kind: 'ready'; readonly said: unknown }
   | { readonly kind: 'done'; readonly output: unknown; readonly usage: ProcessUsage };
 
 export interface ProcessUsage {

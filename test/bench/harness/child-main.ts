@@ -9,7 +9,7 @@ const send = async (message: FromChild): Promise<void> =>
 
 let stop: () => void = () => undefined;
 const channel: Channel = {
-  ready: () => void send({ kind: 'ready' }),
+  ready: (said) => void send({ kind: 'ready', said }),
   stopped: new Promise((resolve) => {
     stop = resolve;
   }),

@@ -4,9 +4,9 @@ import { fork } from 'node:child_process';
 import { fileURLToPath } from 'node:url';
 import type { FromChild, ProcessUsage, ToChild } from './channel.ts';
 
-export interface Child<Output> {
-  /** Rejects when the process ends before it is ready. */
-  readonly ready: Promise<void>;
+export interface Child<Output, Said> {
+  /** What it says when it is ready. Rejects when the process ends before. */
+  readonly ready: Promise<Said>;
   readonly finished: Promise<Finished<Output>>;
   /** Asks it to come to its end; resolves with what it has to say. */
   stop(): Promise<Finished<Output>>;
@@ -21,18 +21,18 @@ export interface Finished<Output> {
 }
 
 /** @param job the name of a file in test/bench/jobs */
-export function startJob<Output>(job: string, input: unknown): Child<Output> {
+export function startJob<Output, Said = unknown>(job: string, input: unknown): Child<Output, Said> {
   // Node's own flags are passed on, so that --conditions=source or --cpu-prof reach the contestants too.
   const child = fork(fileURLToPath(new URL('./child-main.ts', import.meta.url)), {
     execArgv: process.execArgv,
   });
-  const ready = Promise.withResolvers<void>();
+  const ready = Promise.withResolvers<Said>();
   const finished = Promise.withResolvers<Finished<Output>>();
   // Both reject when the process dies; whoever awaits only one of them must not be killed by the other.
   ready.promise.catch(() => undefined);
   finished.promise.catch(() => undefined);
   child.on('message', (message: FromChild) => {
-    if (message.kind === 'ready') ready.resolve();
+    if (message.kind === 'ready') ready.resolve(message.said as Said);
     else finished.resolve({ output: message.output as Output, usage: message.usage });
   });
   child.once('exit', (code, signal) => {
