@@ -10,8 +10,7 @@ import { parseHistory, parseMessagePage, parseProfile, parseWatch } from './gmai
 import type { HistoryPage, MessagePage, Profile, Watch } from './gmail-answers.ts';
 import { parseMessage } from './message.ts';
 import type { Message } from './message.ts';
-import { createQuota, MAILBOX_UNITS_PER_MINUTE } from './quota.ts';
-import type { Quota } from './quota.ts';
+import type { MailboxQuotas, Quota } from './quota.ts';
 
 export interface GmailApi {
   readonly baseUrl: URL;
@@ -19,13 +18,12 @@ export interface GmailApi {
   readonly grants: Grants;
   /** Of all mailboxes together. */
   readonly projectQuota: Quota;
+  readonly mailboxQuotas: MailboxQuotas;
   readonly metrics?: GmailMetrics | undefined;
   /** How often a request is tried while Google is away or limits it. Default 3. */
   readonly tries?: number | undefined;
   /** The first wait before a request is tried again, in milliseconds; it doubles. Default 500. */
   readonly firstRetryMs?: number | undefined;
-  /** Units that Google lets one mailbox spend in a minute. Default 15,000. */
-  readonly mailboxUnitsPerMinute?: number | undefined;
 }
 
 export interface CallContext {
@@ -73,7 +71,7 @@ const HEADERS = ['From', 'To', 'Cc', 'Subject'];
 
 export function gmailMailbox(api: GmailApi, connectionId: string): GmailMailbox {
   const { grants, projectQuota, metrics, firstRetryMs = 500, tries = TRIES } = api;
-  const quota = createQuota({ unitsPerMinute: api.mailboxUnitsPerMinute ?? MAILBOX_UNITS_PER_MINUTE });
+  const quota = api.mailboxQuotas.of(connectionId);
 
   async function call(
     method: GmailMethod,
@@ -88,6 +86,7 @@ export function gmailMailbox(api: GmailApi, connectionId: string): GmailMailbox 
     for (const [name, value] of request.search ?? []) url.searchParams.append(name, value);
     const doing = `${DOING[method]} of mailbox ${connectionId}`;
     for (let attempt = 1; ; attempt += 1) {
+      assertPatient(quota, doing);
       await projectQuota.take(UNITS[method], context);
       await quota.take(UNITS[method], context);
       const end = metrics?.requestDuration.startTimer({ method });
@@ -186,6 +185,16 @@ const DOING: Readonly<Record<GmailMethod, string>> = {
 
 function isRefusal(error: unknown, status: number): boolean {
   return error instanceof GmailError && error.code === 'GMAIL_REQUEST_REFUSED' && error.status === status;
+}
+
+/** Whoever holds up a batch for as long as Google asked holds up all other mailboxes. @throws GMAIL_RATE_LIMITED */
+function assertPatient(quota: Quota, doing: string): void {
+  const retryAfterMs = quota.pausedMs();
+  if (retryAfterMs <= LONGEST_WAIT_MS) return;
+  throw new GmailError('GMAIL_RATE_LIMITED', `${doing}: Google asked to be left alone`, {
+    hint: 'the mailbox is left alone for a while; other programs that read it spend the same quota',
+    retryAfterMs,
+  });
 }
 
 /** Too large with its text, or the grant has just been reduced to metadata: what it is about is worth having by itself. */

@@ -11,7 +11,12 @@ import { createGrants } from './grants.ts';
 import { parseKeyring } from './keyring.ts';
 import { mailHandler } from './mail-handler.ts';
 import type { OAuthClient } from './oauth.ts';
-import { createQuota, PROJECT_UNITS_PER_MINUTE } from './quota.ts';
+import {
+  createMailboxQuotas,
+  createQuota,
+  MAILBOX_UNITS_PER_MINUTE,
+  PROJECT_UNITS_PER_MINUTE,
+} from './quota.ts';
 import { createTokenVault } from './token-vault.ts';
 import type { TokenVault } from './token-vault.ts';
 
@@ -77,7 +82,9 @@ export function createMail(options: MailOptions): Mail {
     projectQuota: createQuota({
       unitsPerMinute: options.unitsPerMinute?.project ?? PROJECT_UNITS_PER_MINUTE,
     }),
-    mailboxUnitsPerMinute: options.unitsPerMinute?.mailbox,
+    mailboxQuotas: createMailboxQuotas({
+      unitsPerMinute: options.unitsPerMinute?.mailbox ?? MAILBOX_UNITS_PER_MINUTE,
+    }),
     metrics,
     firstRetryMs,
   };

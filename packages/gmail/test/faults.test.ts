@@ -135,8 +135,13 @@ describe('limits', () => {
       { retryable: true, retryAfterMs: 77_000, reason: expect.stringContaining('GMAIL_RATE_LIMITED') },
     ]);
     expect(await world.messages(other.id)).toHaveLength(1);
+    // Whoever comes in that time is sent away, and Google is not asked.
     world.gmail.heal();
-    expect(await world.deliver(changed(id))).toEqual({ failed: [] });
+    world.gmail.forgetRequests();
+    expect((await world.deliver(changed(id))).failed).toMatchObject([{ retryable: true }]);
+    expect(world.gmail.requests).toEqual([]);
+    const later = world.another({});
+    expect(await world.deliver(changed(id), { mail: later })).toEqual({ failed: [] });
     expect(await world.connection(id)).toMatchObject({ last_error: null });
   });
 });

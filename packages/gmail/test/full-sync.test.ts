@@ -171,3 +171,15 @@ test('reads metadata only where the grant allows no more', async () => {
   expect(await world.messages(id)).toMatchObject([{ subject: 'private', text: null }]);
   expect(world.gmail.requestsTo(/messages\/./)[0]?.search.get('format')).toBe('metadata');
 });
+
+test('stays below the quota of its mailbox from slice to slice', async () => {
+  mailbox.fill(290);
+  // A sixth of it may be spent at once. Slices that each began with a full bucket would never have to wait.
+  const mail = world.another({ unitsPerMinute: { mailbox: 6_000, project: 1e9 } });
+  const startMs = performance.now();
+  await world.sync(id, { ...NOTHING_LONGER, mail });
+  const seconds = (performance.now() - startMs) / 1_000;
+  const spent = world.gmail.requestsTo(/messages/).length * 5;
+  expect(await world.messages(id)).toHaveLength(290);
+  expect(spent).toBeLessThanOrEqual(1_000 + 50 + (5_000 / 60) * seconds);
+});

@@ -1,6 +1,6 @@
 import fc from 'fast-check';
 import { expect, test } from 'vitest';
-import { createQuota } from '../src/quota.ts';
+import { createMailboxQuotas, createQuota } from '../src/quota.ts';
 
 const MINUTE_MS = 60_000;
 
@@ -50,4 +50,18 @@ test('waits as long as Google asked for, and stops waiting when it is told to', 
   await expect(waiting).rejects.toThrow('stopped');
   now = 3_600_001;
   await quota.take(1, { signal: new AbortController().signal });
+});
+
+test('remembers what a mailbox has spent and was asked for, however often it is opened, and forgets it in time', async () => {
+  let now = 0;
+  const quotas = createMailboxQuotas({ unitsPerMinute: 15_000, now: () => now });
+  const { signal } = new AbortController();
+  await quotas.of('ada').take(2_500, { signal });
+  quotas.of('ada').pause(600_000);
+  expect(quotas.of('ada').pausedMs()).toBe(600_000);
+  expect(quotas.of('bob').pausedMs()).toBe(0);
+  const bob = quotas.of('bob');
+  now = 300_000;
+  expect(quotas.of('ada').pausedMs()).toBe(300_000);
+  expect(quotas.of('bob')).not.toBe(bob);
 });
