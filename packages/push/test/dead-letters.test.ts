@@ -40,7 +40,7 @@ async function replayed(): Promise<void> {
     {
       position,
       topic,
-      headers: headers as NonNullable<GivenEvent['headers']>,
+      headers,
       payload: JSON.parse(payloadJson) as GivenEvent['payload'],
       createdAt: new Date(createdAt),
     },
@@ -182,7 +182,7 @@ test('a replay that is handed over twice, its worker having died, is one job', a
   await desk.deliver([toAll]);
   await desk.work('push-broadcast');
   const [letter] = await desk.dead();
-  const headers = letter?.headers as NonNullable<GivenEvent['headers']>;
+  const headers = letter?.headers;
   await desk.deliver([{ ...toAll, headers }]);
   await desk.deliver([{ ...toAll, headers }]);
   expect(await desk.work('push-broadcast')).toBe(1);

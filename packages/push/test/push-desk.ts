@@ -16,7 +16,7 @@ export interface GivenEvent {
   /** Default `push.requested`. */
   readonly topic?: string;
   /** Default: none. */
-  readonly headers?: OutboxEvent['headers'];
+  readonly headers?: OutboxEvent['headers'] | undefined;
   /** Default: the next. */
   readonly position?: number;
   /** Default: now. */

@@ -62,6 +62,8 @@ test('one that stays away fails the batch, which is then delivered again by whoe
   const recorder = createRecorder({ pool, jobs: desk.jobs, onRemoved: () => undefined, patienceMs: 0 });
   const delivery = {
     position: 1,
+    userId: 'ann',
+    createdAtMs: Date.now(),
     subscriptionId: 1,
     subscription: { endpoint: '', p256dh: '', auth: '' },
     message: { plaintext: '{}', ttlSeconds: 1, urgency: 'normal', topic: undefined } as const,
