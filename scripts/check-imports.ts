@@ -25,6 +25,8 @@ const RULES: Readonly<Record<string, Rule>> = {
   'packages/gmail': CAPABILITY,
   'packages/pubsub': CAPABILITY,
   'packages/push': CAPABILITY,
+  'packages/imports': CAPABILITY,
+  'packages/runtimes': CAPABILITY,
   'packages/worker-base': { values: [...PLATFORM, 'search', 'gmail'], types: [] },
 };
 

@@ -16,6 +16,18 @@ export type {
   RecordedGmailRequest,
 } from './gmail-stand-in.ts';
 export { startGmailStandIn } from './gmail-stand-in.ts';
+export { ClusterState } from './kubernetes-objects.ts';
+export type { ClusterBehaviour, DeleteRequest, Resource, StoredObject } from './kubernetes-objects.ts';
+export type { PodBehaviour } from './kubernetes-pods.ts';
+export type {
+  KubernetesFault,
+  KubernetesFaultInjection,
+  KubernetesStandIn,
+  RecordedKubernetesRequest,
+} from './kubernetes-stand-in.ts';
+export { startKubernetesStandIn } from './kubernetes-stand-in.ts';
+export type { KubernetesAnswer } from './kubernetes-status.ts';
+export { failure, tooManyRequests } from './kubernetes-status.ts';
 export type { StandInDocument, StandInFault, StandInIndex, StandInSettings } from './meilisearch-index.ts';
 export type {
   FaultInjection,

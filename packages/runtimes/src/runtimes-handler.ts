@@ -1,0 +1,42 @@
+// The handler of the group `runtimes`: writes down what events wish. The cluster may be away meanwhile.
+
+import type { BatchOutcome, EventFailure, Handler } from '@pulsebox/outbox';
+import { transaction } from '@pulsebox/postgres';
+import type { Pool } from 'pg';
+import { commandOf } from './runtime-command.ts';
+import type { RuntimeCommand } from './runtime-command.ts';
+import { heed } from './wishes.ts';
+
+export interface RuntimesHandlerOptions {
+  readonly pool: Pool;
+  /** Called when something new is wished: the reconciler need not wait for its next look. */
+  readonly onWish?: () => void;
+}
+
+/**
+ * Handles the topics of `runtimeTopics`; events of other topics are none of ours. Run it with the order of keys, and key a
+ * user's events by `runtimeKey`.
+ */
+export function runtimesHandler({ pool, onWish }: RuntimesHandlerOptions): Handler {
+  return async ({ events }, { signal, progress }): Promise<BatchOutcome> => {
+    const failed: EventFailure[] = [];
+    const commands: { readonly at: number; readonly command: RuntimeCommand }[] = [];
+    for (const event of events) {
+      const parsed = commandOf(event);
+      if (parsed === undefined) continue;
+      if (parsed.understood) commands.push({ at: event.position, command: parsed.command });
+      else failed.push({ position: event.position, reason: parsed.reason, retryable: false });
+    }
+    if (commands.length === 0) return { failed };
+    signal.throwIfAborted();
+    await transaction(pool, async (client) => {
+      for (const { at, command } of commands) {
+        const answer = await heed(client, command);
+        if (!answer.heeded) failed.push({ position: at, reason: answer.reason, retryable: false });
+        progress();
+      }
+    });
+    onWish?.();
+    return { failed };
+  };
+}
