@@ -1,6 +1,5 @@
 // npm run image:verify: builds the image as the Dockerfile says, without an engine and without a registry, and starts
-// everything in it as a restricted pod would. Skipped, with the reason, where Debian's buildah, mmdebstrap and crun are
-// missing. Builds HEAD, twice: the same commit must give the same layers.
+// everything in it as a restricted pod would. Skipped, with the reason, where Debian's buildah and mmdebstrap are missing. Builds HEAD, twice: the same commit must give the same layers.
 
 import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
@@ -99,7 +98,11 @@ async function build(store: ImageStore, { tag, context, commit, time }: Build): 
   };
   await store.buildah(
     'bud',
-    ...['--layers', '--no-cache', '--format', 'docker', '--timestamp', time, '--tag', tag],
+    '--layers',
+    '--no-cache',
+    '--format=docker',
+    `--timestamp=${time}`,
+    `--tag=${tag}`,
     ...Object.entries(given).flatMap(([name, value]) => ['--build-arg', `${name}=${value}`]),
     context,
   );

@@ -1,11 +1,12 @@
 // Runs the image as a pod with the restricted profile would: its own user, no capability, no new privileges, a root file
-// system that nobody can write to, and a /tmp in memory. With the network of this machine.
+// system that nobody can write to, and a /tmp in memory. With the network of this machine, and by the tools of util-linux:
+// a container engine wants control groups, which a machine that builds may not hand out.
 
 import { spawn } from 'node:child_process';
 import type { ChildProcess } from 'node:child_process';
-import { mkdirSync, readFileSync, writeFileSync } from 'node:fs';
+import { mkdirSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
-import { run, tryRun } from './tools.ts';
+import { tryRun } from './tools.ts';
 import type { Outcome } from './tools.ts';
 
 /** What the image says about itself, as `buildah inspect` gives it. */
@@ -29,21 +30,26 @@ export interface ContainerOptions {
   readonly env: Readonly<Record<string, string>>;
 }
 
+/** Runs as process 1 of a PID namespace. $1 root file system, $2 where to mount it, $3 user, $4 group, $5 folder, then the command. */
+const ENTER = `
+  set -e
+  /bin/mount --bind "$1" "$2"
+  /bin/mount -o remount,bind,ro "$2"
+  /bin/mount -t proc proc "$2/proc"
+  /bin/mount -t tmpfs -o nosuid,nodev,size=16m,mode=1777 tmpfs "$2/tmp"
+  root=$2; user=$3; group=$4; folder=$5; shift 5
+  exec /usr/bin/setpriv --no-new-privs /usr/bin/unshare --root="$root" --wd="$folder" --setuid="$user" --setgid="$group" -- "$@"`;
+
 export class Container {
   readonly name: string;
-  readonly #bundle: string;
-  readonly #state: string;
+  readonly #options: ContainerOptions;
   #process: ChildProcess | undefined;
   #output = '';
   #exit: Promise<number | null> | undefined;
 
   constructor(options: ContainerOptions) {
     this.name = options.name;
-    this.#bundle = join(options.folder, options.name);
-    this.#state = join(options.folder, 'state');
-    mkdirSync(this.#bundle, { recursive: true });
-    mkdirSync(this.#state, { recursive: true });
-    writeFileSync(join(this.#bundle, 'config.json'), JSON.stringify(specification(options), undefined, 2));
+    this.#options = options;
   }
 
   get output(): string {
@@ -51,9 +57,28 @@ export class Container {
   }
 
   start(): void {
-    const child = spawn('crun', this.#args('run', '--bundle', this.#bundle, this.name), {
-      stdio: ['ignore', 'pipe', 'pipe'],
-    });
+    const { name, folder, rootfs, image, args, env } = this.#options;
+    const mountpoint = join(folder, `root-of-${name}`);
+    mkdirSync(mountpoint, { recursive: true });
+    const command = [...image.Entrypoint, ...(args ?? image.Cmd)];
+    const child = spawn(
+      '/usr/bin/unshare',
+      [
+        ...['--mount', '--pid', '--ipc', '--uts', '--fork', '--kill-child', '--propagation=private', '--'],
+        ...[
+          '/bin/sh',
+          '-c',
+          ENTER,
+          name,
+          rootfs,
+          mountpoint,
+          ...image.User.split(':'),
+          image.WorkingDir,
+          ...command,
+        ],
+      ],
+      { stdio: ['ignore', 'pipe', 'pipe'], env: { ...environmentOf(image), ...env } },
+    );
     for (const stream of [child.stdout, child.stderr])
       stream.setEncoding('utf8').on('data', (text: string) => {
         this.#output += text;
@@ -70,61 +95,72 @@ export class Container {
 
   /** A command inside, as a probe of the kind `exec` runs it. */
   async exec(...command: readonly string[]): Promise<Outcome> {
-    return await tryRun('crun', this.#args('exec', this.name, ...command));
+    const { image, env } = this.#options;
+    const [uid = '', gid = ''] = image.User.split(':');
+    return await tryRun(
+      '/usr/bin/nsenter',
+      [
+        `--target=${this.#init()}`,
+        '--mount',
+        '--pid',
+        '--root',
+        '--wd',
+        '--setuid',
+        uid,
+        '--setgid',
+        gid,
+        ...command,
+      ],
+      { env: { ...environmentOf(image), ...env } },
+    );
   }
 
   /** To process 1, which is tini. */
-  async signal(name: string): Promise<void> {
-    await run('crun', this.#args('kill', this.name, name));
+  signal(name: NodeJS.Signals): void {
+    process.kill(this.#init(), name);
   }
 
-  /** The most memory that the processes of the container have had, in MiB: of process 1's child, which is Node. */
-  async peakMemoryMib(): Promise<number> {
-    const { pid } = JSON.parse(await run('crun', this.#args('state', this.name))) as { pid: number };
-    const children = readFileSync(`/proc/${pid}/task/${pid}/children`, 'utf8').trim().split(/\s+/);
-    const status = readFileSync(`/proc/${children[0]}/status`, 'utf8');
-    return Math.ceil(Number(/VmHWM:\s+(\d+)/.exec(status)?.[1]) / 1_024);
+  /** The most memory that Node, the child of process 1, has had at once, in MiB. */
+  peakMemoryMib(): number {
+    const [node] = childrenOf(this.#init());
+    return Math.ceil(Number(this.#status(node, /VmHWM:\s+(\d+)/)) / 1_024);
+  }
+
+  /** What Node may do beyond its user's rights: none of it, in hexadecimal. */
+  capabilities(): string | undefined {
+    const [node] = childrenOf(this.#init());
+    return this.#status(node, /CapEff:\s+(\S+)/);
   }
 
   /** Idempotent, and good for one that never started. */
   async remove(): Promise<void> {
     if (this.#process === undefined) return;
-    await tryRun('crun', this.#args('delete', '--force', this.name));
+    // With process 1 of their namespace all others in it end.
+    this.#process.kill('SIGKILL');
     await this.#exit;
   }
 
-  #args(...args: readonly string[]): string[] {
-    return ['--root', this.#state, '--cgroup-manager', 'disabled', ...args];
+  #init(): number {
+    const [init] = childrenOf(this.#process?.pid ?? 0);
+    if (init === undefined) throw new Error(`${this.name} does not run:\n${this.#output}`);
+    return init;
+  }
+
+  #status(pid: number | undefined, field: RegExp): string | undefined {
+    return field.exec(readFileSync(`/proc/${pid}/status`, 'utf8'))?.[1];
   }
 }
 
-function specification({ name, rootfs, image, args, env }: ContainerOptions): object {
-  const [uid = 0, gid = 0] = image.User.split(':').map(Number);
-  const nothing = { bounding: [], effective: [], inheritable: [], permitted: [], ambient: [] };
-  return {
-    ociVersion: '1.0.2',
-    process: {
-      terminal: false,
-      user: { uid, gid },
-      args: [...image.Entrypoint, ...(args ?? image.Cmd)],
-      env: [...image.Env, ...Object.entries(env).map(([key, value]) => `${key}=${value}`)],
-      cwd: image.WorkingDir,
-      capabilities: nothing,
-      noNewPrivileges: true,
-      rlimits: [{ type: 'RLIMIT_NOFILE', hard: 65_536, soft: 65_536 }],
-    },
-    root: { path: rootfs, readonly: true },
-    hostname: name,
-    mounts: [
-      { destination: '/proc', type: 'proc', source: 'proc' },
-      { destination: '/dev', type: 'tmpfs', source: 'tmpfs', options: ['nosuid', 'mode=755', 'size=65536k'] },
-      {
-        destination: '/tmp',
-        type: 'tmpfs',
-        source: 'tmpfs',
-        options: ['nosuid', 'nodev', 'mode=1777', 'size=16m'],
-      },
-    ],
-    linux: { namespaces: ['pid', 'mount', 'ipc', 'uts'].map((type) => ({ type })) },
-  };
+function environmentOf(image: ImageConfig): Record<string, string> {
+  return Object.fromEntries(
+    image.Env.map((entry) => [entry.slice(0, entry.indexOf('=')), entry.slice(entry.indexOf('=') + 1)]),
+  );
+}
+
+function childrenOf(pid: number): number[] {
+  return readFileSync(`/proc/${pid}/task/${pid}/children`, 'utf8')
+    .trim()
+    .split(/\s+/)
+    .filter(Boolean)
+    .map(Number);
 }

@@ -84,11 +84,13 @@ async function checkWorker(container: Container, port: number, image: ImageConfi
       throw new Error(`the HEALTHCHECK says ${asked.code}: ${asked.stdout}${asked.stderr}`);
     await mustFail(container, 'writing below /app', "require('fs').writeFileSync('/app/x', '')");
     await mustFail(container, 'a root user', 'process.exit(process.getuid() === 0 ? 0 : 1)');
+    const capabilities = container.capabilities();
+    if (!/^0+$/.test(capabilities ?? '')) throw new Error(`expected no capability, got ${capabilities}`);
     // What it needs when idle; under load the heap's cap bounds the rest.
     await pause(3_000);
-    const peak = await container.peakMemoryMib();
+    const peak = container.peakMemoryMib();
     const before = performance.now();
-    await container.signal('TERM');
+    container.signal('SIGTERM');
     const code = await container.exited();
     if (code !== 0) throw new Error(`expected exit code 0 after SIGTERM, got ${code}`);
     const seconds = ((performance.now() - before) / 1_000).toFixed(1);

@@ -5,7 +5,7 @@ import { accessSync, constants } from 'node:fs';
 import { delimiter, join } from 'node:path';
 
 /** Debian's packages of these names bring them. */
-export const TOOLS = ['buildah', 'mmdebstrap', 'crun'] as const;
+export const TOOLS = ['buildah', 'mmdebstrap'] as const;
 
 /** Undefined: the check can run here. Otherwise a sentence that says why not, and how it could. */
 export function whyNotHere(): string | undefined {
