@@ -1,3 +1,4 @@
+import { acquireLease } from '@pulsebox/postgres';
 import { createTestDatabase, eventually } from '@pulsebox/test-support';
 import type { TestDatabase } from '@pulsebox/test-support';
 import pg from 'pg';
@@ -5,6 +6,7 @@ import type { Client } from 'pg';
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, inject, test } from 'vitest';
 import { emit } from '../src/log/emit.ts';
 import { setNotifyChannel } from '../src/log/notify-channel.ts';
+import { laneLeaseName } from '../src/lease/store-cursor.ts';
 import { announceSleep, nextRest } from '../src/lane/sleep.ts';
 import { createWaker } from '../src/lane/waker.ts';
 import type { Waker } from '../src/lane/waker.ts';
@@ -222,5 +224,41 @@ describe('a rest', () => {
     await waker.close();
     await waker.close();
     expect(waker.state).toBe('off');
+  });
+});
+
+describe('a standby', () => {
+  test('that hears of lanes does not ask at every poll, and takes a lane as soon as it is given back', async () => {
+    const first = sleeper(await listeningWaker());
+    await asleep(first);
+    const second = sleeper(await listeningWaker(), { group: first.group, pollMs: 20 });
+    await asleep(second);
+    await first.stop();
+    await commit('for the second');
+    await eventually(() => second.handled.length === 1);
+  });
+
+  test('looks again when the lease of the other ends', async () => {
+    const group = 'left-by-one-that-died';
+    await acquireLease(database.pool, {
+      name: laneLeaseName({ group, lane: 0 }),
+      holder: 'dead',
+      ttlMs: 1_500,
+    });
+    const one = sleeper(await listeningWaker(), { group });
+    await eventually(() => one.restingMs() > 0);
+    expect(one.restingMs()).toBeLessThanOrEqual(1_520);
+    // Reading: nothing else lets it rest for so long.
+    await eventually(() => one.restingMs() > 2_000, { withinMs: 20_000 });
+  });
+
+  test('that hears nothing polls', async () => {
+    const first = sleeper(await listeningWaker());
+    await asleep(first);
+    const second = sleeper(createWaker({ connection: undefined, log: quiet }), {
+      group: first.group,
+      pollMs: 30,
+    });
+    await eventually(() => second.restingMs() === 30);
   });
 });

@@ -94,6 +94,9 @@ interface Held {
 const HANDED_OVER_FOR_MS = 250;
 /** The other lanes are on their way to the barrier. */
 const LOOK_AT_BARRIER_MS = 100;
+/** Leases run out on the server's clock: a look at the very moment may come too early. */
+const AFTER_EXPIRY_MS = 20;
+const LEAST_STANDBY_MS = 50;
 
 export function createLaneReader(options: LaneReaderOptions): LaneReader {
   const { db, lane, waker, batchSize, pollMs, idleWaitMs, leaseTtlMs } = options;
@@ -101,6 +104,7 @@ export function createLaneReader(options: LaneReaderOptions): LaneReader {
   const pause = createPause(group, options.pause, (paused) => options.metrics?.paused.set(group, paused));
   let held: Held | undefined;
   let standbyFor: string | undefined;
+  let standbyMs = pollMs;
   let lastEventAtMs = performance.now();
   let announcedUntilMs = 0;
   let leftToOthersUntilMs = 0;
@@ -111,7 +115,7 @@ export function createLaneReader(options: LaneReaderOptions): LaneReader {
     // Lost while nobody looked (a frozen process, a long rest): what is in memory is another's by now.
     if (held?.session.lease.signal.aborted === true) await close();
     held ??= await open(context.log);
-    if (held === undefined) return { events: 0, nextInMs: pollMs };
+    if (held === undefined) return { events: 0, nextInMs: standbyMs };
     const { session } = held;
     if (session.lease.wantedBy !== null) return await handOver(context.log, session.lease.wantedBy);
     const pausedMs = pause.remainingMs();
@@ -167,6 +171,7 @@ export function createLaneReader(options: LaneReaderOptions): LaneReader {
   }
 
   async function open(log: Logger): Promise<Held | undefined> {
+    standbyMs = pollMs;
     const lanes = await registerGroup(db, group, options.startFrom);
     options.onLanes(lanes);
     // Anew with each lease: a group that was retired meanwhile has lost its queue.
@@ -191,6 +196,7 @@ export function createLaneReader(options: LaneReaderOptions): LaneReader {
       if (standbyFor !== opened.heldBy)
         log.info({ ...lane, heldBy: opened.heldBy }, 'standing by: another worker reads');
       standbyFor = opened.heldBy;
+      standbyMs = restOnStandby(opened.expiresInMs);
       return undefined;
     }
     const { session } = opened;
@@ -225,6 +231,15 @@ export function createLaneReader(options: LaneReaderOptions): LaneReader {
       begun: false,
       mayRedrive: true,
     };
+  }
+
+  /**
+   * A lane that is given back is told of, and one whose holder dies is free when its lease ends: before that there is
+   * nothing to be had. A fleet that asked at every poll asked the database more than those who read.
+   */
+  function restOnStandby(expiresInMs: number): number {
+    if (waker.state !== 'listening') return pollMs;
+    return Math.min(Math.max(expiresInMs, LEAST_STANDBY_MS) + AFTER_EXPIRY_MS, Math.max(pollMs, idleWaitMs));
   }
 
   /** What the last reader of the lane left behind, if it died. */

@@ -99,7 +99,8 @@ export function createLanes(options: LanesOptions): Lanes {
     next.dueAtMs = performance.now() + pollMs;
     try {
       const { events, nextInMs = 0 } = await next.reader.turn(context);
-      next.dueAtMs = performance.now() + nextInMs;
+      // One that was promised is asked for often: it is kept for so long, and no longer.
+      next.dueAtMs = performance.now() + (next.reader.held() ? nextInMs : Math.min(nextInMs, pollMs));
       return { events, nextInMs: restMs() };
     } finally {
       dropUnheld(next);
