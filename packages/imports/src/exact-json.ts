@@ -1,0 +1,44 @@
+// JSON in which long numbers keep all their digits: an id of 19 digits must not come out rounded.
+
+/** `JSON.rawJSON` and the source text of a reviver are in Node 24, and not yet in TypeScript's library. */
+interface ExactJSON {
+  rawJSON(text: string): object;
+  isRawJSON(value: unknown): boolean;
+  parse(
+    text: string,
+    reviver: (this: unknown, key: string, value: unknown, context: { readonly source?: string }) => unknown,
+  ): unknown;
+}
+
+const exact = JSON as unknown as ExactJSON;
+
+/** What a double may not hold: more than 15 digits, or a large exponent. Also matches inside strings, at little cost. */
+const LONG_NUMBER = /[\d.]{16}|\d[eE][+-]?\d{2}/;
+
+/** As `JSON.parse`, but numbers that a double would change come as raw JSON, which `JSON.stringify` writes as they were. */
+export function parseExactly(text: string): unknown {
+  if (!LONG_NUMBER.test(text)) return JSON.parse(text);
+  return exact.parse(text, (_key, value, { source }) =>
+    typeof value === 'number' && source !== undefined && !isExact(value, source)
+      ? exact.rawJSON(source)
+      : value,
+  );
+}
+
+export function isRawNumber(value: unknown): boolean {
+  return exact.isRawJSON(value);
+}
+
+function isExact(value: number, source: string): boolean {
+  return Number.isFinite(value) && normalForm(String(value)) === normalForm(source);
+}
+
+/** `1.50e3`, `1500`, `1500.0` → the same: sign, digits without zeros around them, exponent. */
+function normalForm(number: string): string {
+  const [, sign = '', whole = '', fraction = '', exponent = '0'] =
+    /^(-?)(\d+)(?:\.(\d+))?(?:[eE]([+-]?\d+))?$/.exec(number) ?? [];
+  const digits = (whole + fraction).replace(/^0+/, '');
+  const shortened = digits.replace(/0+$/, '');
+  if (shortened === '') return '0';
+  return `${sign}${shortened}e${BigInt(exponent) - BigInt(fraction.length) + BigInt(digits.length - shortened.length)}`;
+}

@@ -1,0 +1,16 @@
+export type { Control } from './control.ts';
+export { cancelImport, pauseImport, resumeImport, retryImport } from './control.ts';
+export type { CsvMapping } from './csv-rows.ts';
+export { parseMapping } from './csv-rows.ts';
+export type { ImportFormat } from './detect-format.ts';
+export { importFormats } from './detect-format.ts';
+export type { ImportCounts, ImportFault, ImportState, ImportStatus } from './import-job.ts';
+export { importFaults, importStates, listImports, readImport } from './import-job.ts';
+export type { Imports, ImportsOptions } from './imports.ts';
+export { createImports } from './imports.ts';
+export type { ImportsErrorCode } from './imports-error.ts';
+export { ImportsError, importsErrorCodes } from './imports-error.ts';
+export type { ImportsMetrics } from './imports-metrics.ts';
+export { importsMetrics, rowOutcomes, runOutcomes } from './imports-metrics.ts';
+export type { ImportRequest } from './request-import.ts';
+export { IMPORT_REQUESTED, requestImport } from './request-import.ts';

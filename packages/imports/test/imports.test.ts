@@ -1,0 +1,446 @@
+// What becomes of the rows of a file.
+
+import { gzipSync } from 'node:zlib';
+import { importFaults, requestImport } from '@pulsebox/imports';
+import { transaction } from '@pulsebox/postgres';
+import { afterAll, afterEach, beforeAll, describe, expect, inject, test } from 'vitest';
+import { native, ndjson, openDesk } from './import-desk.ts';
+import type { ImportDesk } from './import-desk.ts';
+
+let desk: ImportDesk;
+
+beforeAll(async () => {
+  desk = await openDesk(inject('serverUrl'));
+});
+afterAll(async () => {
+  await desk.close();
+});
+afterEach(async () => {
+  await desk.clear();
+});
+
+const three = [native('a'), native('b', { text: 'words', weight: 2 }), native('c')];
+
+describe('formats', () => {
+  const csv = 'canonical_id,name,text,weight\na,Item a,,\nb,Item b,words,2\nc,"Item c",,\n';
+  test.each([
+    ['an array', JSON.stringify(three)],
+    ['an array over many lines', JSON.stringify(three, undefined, 2)],
+    ['an object with items', JSON.stringify({ version: 1, items: three })],
+    ['an object with data', JSON.stringify({ data: three, next: null }, undefined, 1)],
+    ['an object with export', JSON.stringify({ meta: { items: 3 }, export: three })],
+    ['NDJSON', ndjson(three)],
+    ['NDJSON without an end of line', ndjson(three).trimEnd()],
+    ['NDJSON with CRLF', ndjson(three).replaceAll('\n', '\r\n')],
+    ['a byte order mark before JSON', `\uFEFF${JSON.stringify(three)}`],
+    ['a byte order mark before NDJSON', `\uFEFF${ndjson(three)}`],
+    ['CSV', csv],
+    ['CSV with CRLF and a byte order mark', `\uFEFF${csv.replaceAll('\n', '\r\n')}`],
+    ['CSV with semicolons', csv.replaceAll(',', ';')],
+    ['CSV with tabs', csv.replaceAll(',', '\t')],
+  ])('%s is recognised, plain and packed', async (_, text) => {
+    const counts = { processed: 3, created: 3, updated: 0, unchanged: 0, skipped: 0, failed: 0 };
+    expect(await desk.import(text)).toMatchObject({ state: 'completed', counts, reason: null });
+    const items = await desk.items();
+    expect(items.map(({ canonical_id: id, name }) => [id, name])).toEqual([
+      ['a', 'Item a'],
+      ['b', 'Item b'],
+      ['c', 'Item c'],
+    ]);
+    expect(items[1]).toMatchObject({ text: 'words' });
+    const packed = await desk.import(gzipSync(text), { orgId: 'packed' });
+    expect(packed).toMatchObject({ state: 'completed', counts });
+    expect(await desk.items('packed')).toEqual(items);
+  });
+
+  test('several archives one after the other are one file', async () => {
+    const packed = Buffer.concat([gzipSync(ndjson([native(1)])), gzipSync(ndjson([native(2)]))]);
+    expect(await desk.import(packed)).toMatchObject({ counts: { created: 2 } });
+  });
+
+  test('CSV is mapped: fields of the row, fields of the item, and the rest under its own name', async () => {
+    const text = 'ID;Title;Origin;Seen;Colour\n7;"Say ""hi""; twice";shop;2024-05-06;red\n';
+    const mapping = { columns: { canonical_id: 'ID', name: 'Title', source: 'Origin', created_at: 'Seen' } };
+    expect(await desk.import(text, { mapping })).toMatchObject({ counts: { created: 1 } });
+    expect(await desk.items()).toEqual([
+      { canonical_id: '7', name: 'Say "hi"; twice', text: '', data: { Colour: 'red' }, source: 'shop' },
+    ]);
+    const { rows } = await desk.database.pool.query(`select created_at from app.items`);
+    expect(rows).toEqual([{ created_at: new Date('2024-05-06T00:00:00Z') }]);
+  });
+
+  test('the native form has times of its own; without them it is now', async () => {
+    await desk.import(
+      ndjson([
+        { ...native(1), created_at: '2020-01-02T03:04:05+02:00', updated_at: '2021-01-01' },
+        native(2),
+      ]),
+    );
+    const { rows } = await desk.database.pool.query(
+      `select created_at, updated_at, updated_at > now() - interval '1 hour' as now from app.items order by canonical_id`,
+    );
+    expect(rows).toMatchObject([
+      { created_at: new Date('2020-01-02T01:04:05Z'), updated_at: new Date('2021-01-01T00:00:00Z') },
+      { now: true },
+    ]);
+  });
+
+  test('numbers keep all their digits', async () => {
+    const text =
+      '{"canonical_id":12345678901234567890,"item":{"name":"n","id":9007199254740993,"rate":0.1000000000000000055511151231257827,"e":1e400,"z":1.50,"s":"9007199254740993"}}';
+    await desk.import(text);
+    const { rows } = await desk.database.pool.query(
+      `select canonical_id, data->>'id' as id, data->>'rate' as rate, length(data->>'e') as e, data->>'z' as z, data->>'s' as s from app.items`,
+    );
+    expect(rows).toEqual([
+      {
+        canonical_id: '12345678901234567890',
+        id: '9007199254740993',
+        rate: '0.1000000000000000055511151231257827',
+        e: 401,
+        z: '1.5',
+        s: '9007199254740993',
+      },
+    ]);
+    expect(await desk.import(text)).toMatchObject({ counts: { unchanged: 1 } });
+  });
+});
+
+describe('once more', () => {
+  test('what has not changed is not touched and has no event, in whatever order it is written', async () => {
+    await desk.import(ndjson([native('a', { x: 1, y: { p: 1, q: [1, { r: 2, s: 3 }] } })]));
+    const before = await desk.database.pool.query('select xmin, xmax, ctid, i.* from app.items i');
+    const again = '{"item":{"y":{"q":[1,{"s":3,"r":2}],"p":1},"x":1.0,"name":"Item a"},"canonical_id":"a"}';
+    expect(await desk.import(again)).toMatchObject({ counts: { unchanged: 1, updated: 0 } });
+    expect((await desk.database.pool.query('select xmin, xmax, ctid, i.* from app.items i')).rows).toEqual(
+      before.rows,
+    );
+    expect(await desk.events()).toEqual(['a']);
+  });
+
+  test('what has changed is written, with one event each', async () => {
+    await desk.import(ndjson(three));
+    const changed = [native('a'), native('b', { text: 'other words' }), native('d')];
+    const { counts } = await desk.import(ndjson(changed));
+    expect(counts).toMatchObject({ created: 1, updated: 1, unchanged: 1 });
+    expect(await desk.events()).toEqual(['a', 'b', 'c', 'b', 'd']);
+    expect((await desk.items()).map(({ text }) => text)).toEqual(['', 'other words', '', '']);
+  });
+
+  test('what the application has written since is compared by its content', async () => {
+    await desk.import(ndjson(three));
+    const { pool } = desk.database;
+    await pool.query(`update app.items set name = 'mine' where canonical_id = 'a'`);
+    await pool.query(`update app.items set name = name, updated_at = now() where canonical_id = 'b'`);
+    // There and back again: the hash is gone, the content is the same.
+    await pool.query(`update app.items set name = 'x' where canonical_id = 'c'`);
+    await pool.query(`update app.items set name = 'Item c' where canonical_id = 'c'`);
+    expect((await desk.import(ndjson(three))).counts).toMatchObject({ updated: 1, unchanged: 2 });
+    expect((await desk.items())[0]).toMatchObject({ name: 'Item a' });
+    const { rows } = await pool.query('select count(*)::int as n from app.items where content_hash is null');
+    expect(rows).toEqual([{ n: 1 }]);
+  });
+
+  test('an archived item stays archived', async () => {
+    await desk.import(ndjson(three));
+    await desk.database.pool.query('update app.items set archived_at = now()');
+    await desk.import(ndjson([native('a', { text: 'new' })]));
+    const { rows } = await desk.database.pool.query(
+      'select count(*)::int as n from app.items where archived_at is not null',
+    );
+    expect(rows).toEqual([{ n: 3 }]);
+  });
+
+  test('the same id twice in a file: the last one counts, and each step is an event', async () => {
+    const rows = [
+      native('a'),
+      native('a', { n: 1 }),
+      native('a', { n: 1 }),
+      native('b'),
+      native('a', { n: 2 }),
+    ];
+    expect((await desk.import(ndjson(rows))).counts).toMatchObject({ created: 2, updated: 2, unchanged: 1 });
+    expect((await desk.items()).map(({ data }) => data)).toEqual([{ n: 2 }, {}]);
+    expect((await desk.events()).filter((id) => id === 'a')).toHaveLength(3);
+  });
+
+  test('organisations do not meet', async () => {
+    await desk.import(ndjson(three));
+    expect((await desk.import(ndjson(three), { orgId: 'other' })).counts).toMatchObject({ created: 3 });
+  });
+});
+
+describe('options', () => {
+  test('without updates what is there stays as it is', async () => {
+    await desk.import(ndjson(three));
+    const rows = [native('a'), native('b', { text: 'changed' }), native('d')];
+    const { counts } = await desk.import(ndjson(rows), { updateExisting: false });
+    expect(counts).toMatchObject({ created: 1, updated: 0, unchanged: 1, skipped: 1 });
+    expect((await desk.items())[1]).toMatchObject({ text: 'words' });
+    expect(await desk.events()).toEqual(['a', 'b', 'c', 'd']);
+  });
+
+  test('completed items are left out unless they are asked for', async () => {
+    const rows = [
+      native(1, { completed: true }),
+      native(2, { completed_at: '2024-01-01' }),
+      native(3, { status: 'Done' }),
+      native(4, { completed: false, completed_at: null, status: 'open' }),
+    ];
+    expect((await desk.import(ndjson(rows))).counts).toMatchObject({ created: 1, skipped: 3 });
+    expect((await desk.import(ndjson(rows), { includeCompleted: true })).counts).toMatchObject({
+      created: 3,
+      unchanged: 1,
+    });
+  });
+
+  test('a dry run says what would become of the rows, and writes none', async () => {
+    await desk.import(ndjson(three));
+    const rows = [native('a'), native('b', { text: 'changed' }), native('d'), { nonsense: true }];
+    const dry = await desk.import(ndjson(rows), { dryRun: true, ownerId: 'ann' });
+    expect(dry).toMatchObject({
+      state: 'completed',
+      counts: { processed: 4, created: 1, updated: 1, unchanged: 1, failed: 1 },
+    });
+    expect(await desk.items()).toHaveLength(3);
+    expect(await desk.events()).toHaveLength(3);
+    expect((await desk.import(ndjson(rows))).counts).toEqual(dry.counts);
+    expect(await desk.pushes()).toMatchObject([{ payload: { title: 'Trial import finished' } }]);
+  });
+
+  test('without events items are written in silence', async () => {
+    await desk.import(ndjson(three), { emitEvents: false });
+    expect(await desk.items()).toHaveLength(3);
+    expect(await desk.events()).toEqual([]);
+  });
+});
+
+describe('rows with faults', () => {
+  const bad: readonly [row: string, reason: string][] = [
+    ['{"canonical_id":"x"', 'expected JSON, got'],
+    ['[]', 'expected a row to be an object, got an array'],
+    ['5', 'expected a row to be an object, got 5'],
+    ['null', 'expected a row to be an object, got null'],
+    ['{"item":{"name":"n"}}', 'expected canonical_id to be a text or a whole number, got none'],
+    [
+      '{"canonical_id":"","item":{"name":"n"}}',
+      'expected canonical_id to be a text or a whole number, got ""',
+    ],
+    ['{"canonical_id":1.5,"item":{"name":"n"}}', 'got 1.5'],
+    ['{"canonical_id":{},"item":{"name":"n"}}', 'got an object'],
+    [`{"canonical_id":"${'ü'.repeat(501)}","item":{"name":"n"}}`, 'at most 1000 bytes, got 1002'],
+    ['{"canonical_id":"\\u0000","item":{"name":"n"}}', 'a zero character'],
+    ['{"canonical_id":"x","item":[]}', 'expected item to be an object, got an array'],
+    ['{"canonical_id":"x","item":{}}', 'expected item.name to be a text, got none'],
+    ['{"canonical_id":"x","item":{"name":7}}', 'expected item.name to be a text, got 7'],
+    ['{"canonical_id":"x","item":{"name":"n","text":[1]}}', 'expected item.text to be a text, got an array'],
+    ['{"canonical_id":"x","item":{"name":"a\\u0000b"}}', 'a zero character or half of a surrogate pair'],
+    ['{"canonical_id":"x","item":{"name":"n","d":{"k\\u0000":1}}}', 'a zero character'],
+    ['{"canonical_id":"x","item":{"name":"n","d":["\\ud800"]}}', 'half of a surrogate pair'],
+    [
+      '{"canonical_id":"x","item":{"name":"n"},"created_at":"yesterday"}',
+      'expected created_at to be a moment',
+    ],
+    ['{"canonical_id":"x","item":{"name":"n"},"created_at":"2024-02-31"}', 'got "2024-02-31"'],
+    ['{"canonical_id":"x","item":{"name":"n"},"updated_at":5}', 'expected updated_at to be a moment'],
+    ['{"canonical_id":"x","item":{"name":"n"},"source":[]}', 'expected source to be a text'],
+    ['{"canonical_id":"x","item":{"name":"n"},"itme":1}', 'got "itme" as well'],
+    [
+      `{"canonical_id":"x","item":{"name":"n","d":${'['.repeat(200)}${']'.repeat(200)}}}`,
+      'at most 100 levels',
+    ],
+    [
+      `{"canonical_id":"x","item":{"name":"n","d":${'['.repeat(50_000)}${']'.repeat(50_000)}}}`,
+      'at most 100 levels',
+    ],
+    ['{"canonical_id":"x","item":{"name":"n","d":1e200000}}', 'refused by the database'],
+  ];
+
+  test.each(bad)(
+    '%.60s is kept with its line and its reason, and the others are imported',
+    async (row, reason) => {
+      const jobId = await desk.request(
+        `${JSON.stringify(native('a'))}\n\n${row}\n${JSON.stringify(native('b'))}\n`,
+        {
+          format: 'ndjson',
+        },
+      );
+      await desk.run(jobId);
+      expect(await desk.status(jobId)).toMatchObject({
+        state: 'completed',
+        counts: { created: 2, failed: 1 },
+      });
+      const faults = await importFaults(desk.database.pool, jobId);
+      expect(faults).toMatchObject([{ row: 2, line: 3 }]);
+      expect(faults[0]?.reason).toContain(reason);
+    },
+  );
+
+  test('bytes that are no UTF-8 are a fault of their row, in every format', async () => {
+    const bytes = (text: string): Buffer => Buffer.from(text, 'latin1');
+    const json = bytes('{"canonical_id":"x","item":{"name":"\xff\xfe"}}');
+    const good = bytes(JSON.stringify(native('a')));
+    const files = [
+      Buffer.concat([bytes('['), json, bytes(','), good, bytes(']')]),
+      Buffer.concat([json, bytes('\n'), good]),
+      bytes('canonical_id,name\nx,\xff\xfe\na,Item a\n'),
+    ];
+    for (const [index, file] of files.entries()) {
+      const status = await desk.import(file, { orgId: `org ${index}` });
+      expect(status).toMatchObject({ state: 'completed', counts: { created: 1, failed: 1 } });
+    }
+  });
+
+  test('faults of CSV are those of their record', async () => {
+    const lines = [
+      'canonical_id,name',
+      '1,ok',
+      '2',
+      '3,a,b',
+      '4,x"y',
+      '5,"x"y',
+      ',nobody',
+      '6,"two\nlines"',
+      '7,"open',
+    ];
+    const jobId = await desk.request(lines.join('\n'));
+    await desk.run(jobId);
+    expect(await importFaults(desk.database.pool, jobId)).toEqual([
+      { row: 2, line: 3, reason: 'expected 2 fields, as the first line has, got 1' },
+      { row: 3, line: 4, reason: 'expected 2 fields, as the first line has, got 3' },
+      { row: 4, line: 5, reason: expect.stringContaining('a quote inside a field') as string },
+      { row: 5, line: 6, reason: expect.stringContaining('text behind the quote') as string },
+      { row: 6, line: 7, reason: expect.stringContaining('canonical_id') as string },
+      { row: 8, line: 10, reason: expect.stringContaining('quote') as string },
+    ]);
+    expect((await desk.items()).map(({ name }) => name)).toEqual(['ok', 'two\nlines']);
+  });
+
+  test('the first hundred are kept and all are counted', async () => {
+    const rows = Array.from({ length: 2_500 }, (_, n) => (n % 10 === 0 ? native(n) : n));
+    const jobId = await desk.request(ndjson(rows), { format: 'ndjson' });
+    await desk.run(jobId);
+    expect((await desk.status(jobId)).counts).toMatchObject({ created: 250, failed: 2_250 });
+    const faults = await importFaults(desk.database.pool, jobId);
+    expect(faults).toHaveLength(100);
+    expect(faults.at(-1)).toMatchObject({ row: 112 });
+  });
+
+  test('what a trigger of the application refuses is a fault of its row', async () => {
+    const { pool } = desk.database;
+    await pool.query(`alter table app.items add constraint no_evil check (name not like 'evil%')`);
+    try {
+      const rows = Array.from({ length: 40 }, (_, n) => native(n, { name: n % 13 === 5 ? 'evil' : 'good' }));
+      const jobId = await desk.request(ndjson(rows));
+      await desk.run(jobId);
+      expect(await desk.status(jobId)).toMatchObject({
+        state: 'completed',
+        counts: { created: 37, failed: 3 },
+      });
+      const faults = await importFaults(pool, jobId);
+      expect(faults.map(({ row }) => row)).toEqual([6, 19, 32]);
+      expect(faults[0]?.reason).toContain('no_evil');
+      expect(await desk.events()).toHaveLength(37);
+    } finally {
+      await pool.query('alter table app.items drop constraint no_evil');
+    }
+  });
+
+  test('a line of 100 MB is passed over in little memory', async () => {
+    const long = Buffer.alloc(100_000_000, 'x');
+    const before = JSON.stringify(native('a'));
+    const file = Buffer.concat([
+      Buffer.from(`${before}\n{"canonical_id":"`),
+      long,
+      Buffer.from(`"}\n${JSON.stringify(native('b'))}`),
+    ]);
+    const jobId = await desk.request(file, { format: 'ndjson' });
+    await desk.run(jobId);
+    expect(await desk.status(jobId)).toMatchObject({ state: 'completed', counts: { created: 2, failed: 1 } });
+    expect(await importFaults(desk.database.pool, jobId)).toMatchObject([
+      { line: 2, reason: 'expected a row of at most 1,048,576 bytes, got a longer one' },
+    ]);
+  });
+});
+
+describe('files with faults', () => {
+  const whole = JSON.stringify(Array.from({ length: 3_000 }, (_, n) => native(n)));
+  test.each([
+    ['cut off', whole.slice(0, -20), 'IMPORTS_FILE_BROKEN', 2_999],
+    ['a packed file that is cut off', gzipSync(whole).subarray(0, -30), 'IMPORTS_FILE_BROKEN', undefined],
+    ['a packed file that is damaged', damaged(gzipSync(whole)), 'IMPORTS_FILE_BROKEN', undefined],
+    ['empty', '', 'IMPORTS_FORMAT_UNKNOWN', 0],
+    ['blank', ' \n ', 'IMPORTS_FORMAT_UNKNOWN', 0],
+    ['JSON of something else', '[["a", 1], ["b", 2]] nonsense', 'IMPORTS_FILE_BROKEN', 0],
+    ['UTF-16', Buffer.from('\uFEFF[]', 'utf16le'), 'IMPORTS_FORMAT_UNKNOWN', 0],
+    ['a picture', Buffer.from([0x00, 0x01, 0x02, 0xff, 0xd8]), 'IMPORTS_FORMAT_UNKNOWN', 0],
+    ['CSV without an id', 'name,text\nx,y\n', 'IMPORTS_MAPPING_INVALID', 0],
+    ['CSV with a column twice', 'canonical_id,name,name\n1,x,y\n', 'IMPORTS_MAPPING_INVALID', 0],
+  ])('%s: it has failed, with its reason, and stays failed', async (what, content, code, created) => {
+    const jobId = await desk.request(content, { ownerId: 'ann' });
+    expect(await desk.run(jobId), what).toBe('failed');
+    const status = await desk.status(jobId);
+    expect(status).toMatchObject({ state: 'failed', reason: expect.stringContaining(code) as string });
+    if (created !== undefined) expect(status.counts.created).toBe(created);
+    expect(await desk.items()).toHaveLength(status.counts.created);
+    expect(await desk.run(jobId)).toBe('nothing');
+    expect(await desk.pushes()).toMatchObject([{ user_id: 'ann', payload: { title: 'Import failed' } }]);
+  });
+
+  test('a mapping whose column is not there is refused, and the ones that are there are named', async () => {
+    const status = await desk.import('ID,Title\n1,x\n', {
+      mapping: { columns: { canonical_id: 'ID', name: 'Titel' } },
+    });
+    expect(status.reason).toContain('expected the columns of the mapping among "ID", "Title", got "Titel"');
+  });
+
+  test('requests that cannot be are refused at once', async () => {
+    const { pool } = desk.database;
+    const asked = (request: object): Promise<string> =>
+      transaction(pool, async (client) =>
+        requestImport(client, { orgId: 'acme', filePath: 'x', ...request }),
+      );
+    await expect(asked({ orgId: ' ' })).rejects.toMatchObject({ code: 'IMPORTS_REQUEST_INVALID' });
+    await expect(asked({ ownerId: 'x\0' })).rejects.toMatchObject({ code: 'IMPORTS_REQUEST_INVALID' });
+    await expect(asked({ format: 'xml' })).rejects.toMatchObject({ code: 'IMPORTS_REQUEST_INVALID' });
+    await expect(asked({ filePath: '../x' })).rejects.toMatchObject({ code: 'IMPORTS_PATH_FORBIDDEN' });
+    await expect(asked({ mapping: { delimiter: ';;' } })).rejects.toMatchObject({
+      code: 'IMPORTS_MAPPING_INVALID',
+    });
+    await expect(asked({ mapping: { colums: {} } })).rejects.toMatchObject({
+      code: 'IMPORTS_MAPPING_INVALID',
+    });
+  });
+});
+
+test('its owner is told once at the end, and nobody where there is no owner', async () => {
+  const rows = [...three, native('a'), { nonsense: 1 }];
+  const jobId = await desk.request(ndjson(rows), { ownerId: 'ann' });
+  await desk.run(jobId);
+  await desk.import(ndjson(rows));
+  expect(await desk.pushes()).toEqual([
+    {
+      user_id: 'ann',
+      payload: {
+        title: 'Import finished',
+        body: '3 created, 1 unchanged, 1 failed',
+        tag: `import-${jobId}`,
+        data: {
+          job_id: jobId,
+          state: 'completed',
+          processed: 5,
+          created: 3,
+          updated: 0,
+          unchanged: 1,
+          skipped: 0,
+          failed: 1,
+        },
+      },
+    },
+  ]);
+});
+
+function damaged(bytes: Buffer): Buffer {
+  bytes.fill(0xaa, Math.floor(bytes.length / 2), Math.floor(bytes.length / 2) + 20);
+  return bytes;
+}
