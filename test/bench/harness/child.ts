@@ -32,8 +32,10 @@ export function startJob<Output, Said = unknown>(job: string, input: unknown): C
   ready.promise.catch(() => undefined);
   finished.promise.catch(() => undefined);
   child.on('message', (message: FromChild) => {
-    if (message.kind === 'ready') ready.resolve(message.said as Said);
-    else finished.resolve({ output: message.output as Output, usage: message.usage });
+    if (message.kind === 'ready') {
+      const said = message.said as Said;
+      ready.resolve(said);
+    } else finished.resolve({ output: message.output as Output, usage: message.usage });
   });
   child.once('exit', (code, signal) => {
     const error = new Error(`the job ${job} ended with ${signal ?? code} before it was done`);

@@ -66,7 +66,7 @@ export default async function drainWithFailures(
 
   const client = new pg.Client({ connectionString: url });
   await client.connect();
-  while ((await client.query<{ passed: boolean }>(PROGRESS, [group, events])).rows[0]?.passed !== true)
+  while (!(await client.query<{ passed: boolean }>(PROGRESS, [group, events])).rows[0]?.passed)
     await sleep(LOOK_EVERY_MS);
   const passedMs = performance.now() - startedAtMs;
   const { user, system } = process.cpuUsage(cpuAtStart);

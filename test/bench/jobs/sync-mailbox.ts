@@ -51,7 +51,7 @@ export default async function syncMailbox(input: SyncMailboxInput): Promise<Sync
       startedAtMs = performance.now();
     },
   });
-  while ((await own.query<{ synced: boolean }>(SYNCED)).rows[0]?.synced !== true) await sleep(LOOK_EVERY_MS);
+  while (!(await own.query<{ synced: boolean }>(SYNCED)).rows[0]?.synced) await sleep(LOOK_EVERY_MS);
   const elapsedMs = performance.now() - startedAtMs;
   const { user, system } = process.cpuUsage(cpuAtStart);
   stopThisWorker();

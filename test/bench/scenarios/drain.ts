@@ -1,6 +1,6 @@
 // How fast one worker process empties a backlog.
 
-import { count, mib, percent, perSecond, ratio, seconds } from '../harness/figures.ts';
+import { count, mib, percent, perSecond, range, ratio, seconds } from '../harness/figures.ts';
 import { serverCpuSeconds } from '../harness/server-cpu.ts';
 import { query } from '../harness/bench-server.ts';
 import { runJob } from '../harness/child.ts';
@@ -165,7 +165,7 @@ function report(context: ScenarioContext, runs: readonly Run[]): ScenarioReport 
           'Pulsebox is',
           'by the best runs',
           'median',
-          'best',
+          'least - most',
           'worker CPU',
           'server CPU',
           'peak RSS',
@@ -178,7 +178,10 @@ function report(context: ScenarioContext, runs: readonly Run[]): ScenarioReport 
             : ratio(contestant === rawReadLoop ? ofRaw : speed(pulsebox) / speed(contestant)),
           contestant === pulsebox ? '-' : ratio(best(pulsebox) / best(contestant)),
           perSecond(speed(contestant)),
-          perSecond(best(contestant)),
+          range(
+            took(contestant).map((run) => run.eventsPerSecond),
+            perSecond,
+          ),
           cpuPerMillion(took(contestant), (run) => run.workerCpuSeconds),
           cpuPerMillion(took(contestant), (run) => run.serverCpuSeconds),
           mib(median(took(contestant).map((run) => run.peakRssMiB))),

@@ -7,7 +7,7 @@ import { outboxMigrations } from '@pulsebox/outbox';
 import { migrate, postgresMigrations } from '@pulsebox/postgres';
 import { searchMigrations } from '@pulsebox/search';
 import { freePort } from '@pulsebox/test-support';
-import { count, perSecond, ratio } from '../harness/figures.ts';
+import { count, perSecond, range, ratio } from '../harness/figures.ts';
 import { query } from '../harness/bench-server.ts';
 import { runJob, startJob } from '../harness/child.ts';
 import type { Scenario, ScenarioContext, ScenarioReport } from '../harness/scenario.ts';
@@ -59,23 +59,24 @@ export const indexing: Scenario = {
         );
       }
     }
-    const speed = (sink: string, batchSize: number): number =>
-      median(
-        measured
-          .filter((run) => run.sink === sink && run.batchSize === batchSize)
-          .map((run) => run.eventsPerSecond),
-      );
+    const speeds = (sink: string, batchSize: number): number[] =>
+      measured
+        .filter((run) => run.sink === sink && run.batchSize === batchSize)
+        .map((run) => run.eventsPerSecond);
+    const speed = (sink: string, batchSize: number): number => median(speeds(sink, batchSize));
     return {
       title: `Indexing: ${count(ITEMS * context.scale)} items, batches of ${BATCH_SIZE}`,
       goals: [],
       tables: [
         {
-          head: ['sink', 'batches are', 'in batches', 'one by one'],
+          head: ['sink', 'batches are', 'in batches', 'least - most', 'one by one', 'least - most'],
           rows: sinks.map(({ name, label }) => [
             label,
             ratio(speed(name, BATCH_SIZE) / speed(name, 1)),
             perSecond(speed(name, BATCH_SIZE)),
+            range(speeds(name, BATCH_SIZE), perSecond),
             perSecond(speed(name, 1)),
+            range(speeds(name, 1), perSecond),
           ]),
         },
       ],

@@ -1,7 +1,7 @@
 // How long after its COMMIT an event reaches its handler, at a rate that does not wait for it.
 
 import { setTimeout as sleep } from 'node:timers/promises';
-import { count, ms } from '../harness/figures.ts';
+import { count, ms, range } from '../harness/figures.ts';
 import { query } from '../harness/bench-server.ts';
 import { runJob, startJob } from '../harness/child.ts';
 import type { Contestant } from '../harness/contestant.ts';
@@ -104,8 +104,14 @@ function durationSeconds({ scale }: ScenarioContext): number {
   return Math.max(SHORTEST_DURATION_S, Math.round(DURATION_S * scale));
 }
 
+interface Summary extends Omit<Measured, 'repetition' | 'contestant'> {
+  /** Of each repetition. */
+  readonly p50sMs: readonly number[];
+  readonly p99sMs: readonly number[];
+}
+
 function report(context: ScenarioContext, measured: readonly Measured[]): ScenarioReport {
-  const of = ({ name }: Contestant, eventsPerSecond: number): Omit<Measured, 'repetition' | 'contestant'> => {
+  const of = ({ name }: Contestant, eventsPerSecond: number): Summary => {
     const runs = measured.filter((run) => run.contestant === name && run.eventsPerSecond === eventsPerSecond);
     const middle = (figure: (run: Measured) => number): number => percentile(runs.map(figure), 50);
     return {
@@ -113,7 +119,9 @@ function report(context: ScenarioContext, measured: readonly Measured[]): Scenar
       events: middle((run) => run.events),
       lost: Math.max(...runs.map((run) => run.lost)),
       p50Ms: middle((run) => run.p50Ms),
+      p50sMs: runs.map((run) => run.p50Ms),
       p99Ms: middle((run) => run.p99Ms),
+      p99sMs: runs.map((run) => run.p99Ms),
       maxMs: Math.max(...runs.map((run) => run.maxMs)),
     };
   };
@@ -139,15 +147,27 @@ function report(context: ScenarioContext, measured: readonly Measured[]): Scenar
     ],
     tables: [
       {
-        head: ['contestant', 'events/s', 'p50', 'p99', 'max', 'events', 'lost'],
+        head: [
+          'contestant',
+          'events/s',
+          'p50',
+          'least - most',
+          'p99',
+          'least - most',
+          'max',
+          'events',
+          'lost',
+        ],
         rows: [BUSY_PER_SECOND, QUIET_PER_SECOND].flatMap((rate) =>
           contestants.map((contestant) => {
-            const { p50Ms, p99Ms, maxMs, events, lost } = of(contestant, rate);
+            const { p50Ms, p50sMs, p99Ms, p99sMs, maxMs, events, lost } = of(contestant, rate);
             return [
               contestant.label,
               String(rate),
               ms(p50Ms),
+              range(p50sMs, ms),
               ms(p99Ms),
+              range(p99sMs, ms),
               ms(maxMs),
               count(events),
               count(lost),

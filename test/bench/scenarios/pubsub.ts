@@ -9,7 +9,7 @@ import { pubsubMigrations } from '@pulsebox/pubsub';
 import { findPubSubEmulator, freePort } from '@pulsebox/test-support';
 import { query } from '../harness/bench-server.ts';
 import { runJob, startJob } from '../harness/child.ts';
-import { count, perSecond, ratio } from '../harness/figures.ts';
+import { count, perSecond, range, ratio } from '../harness/figures.ts';
 import type { Scenario, ScenarioContext, ScenarioReport } from '../harness/scenario.ts';
 import { median } from '../harness/statistics.ts';
 import { pubsubClient } from '../jobs/pubsub-client.ts';
@@ -57,37 +57,42 @@ export const pubsub: Scenario = {
     } finally {
       await server.stop();
     }
-    const speed = (contender: Contender): number =>
-      median(measured.filter((run) => run.contender === contender).map((run) => run.perSecond));
+    const speeds = (contender: Contender): number[] =>
+      measured.filter((run) => run.contender === contender).map((run) => run.perSecond);
+    const speed = (contender: Contender): number => median(speeds(contender));
+    const figures = (contender: Contender): string[] => [
+      perSecond(speed(contender)),
+      range(speeds(contender), perSecond),
+    ];
     const where = findPubSubEmulator() === undefined ? 'the stand-in' : "Google's emulator";
     return {
       title: `Pub/Sub: ${count(MESSAGES * context.scale)} events out, ${count(NOTIFICATIONS * context.scale)} notifications in, on ${where}`,
       goals: [],
       tables: [
         {
-          head: ['out', 'the bridge is', 'messages'],
+          head: ['out', 'the bridge is', 'messages', 'least - most'],
           rows: [
-            ['the bridge: log, order per key, cursor', '-', perSecond(speed('bridge'))],
+            ['the bridge: log, order per key, cursor', '-', ...figures('bridge')],
             [
               'plain loop, ordering keys',
               ratio(speed('bridge') / speed('plain-ordered')),
-              perSecond(speed('plain-ordered')),
+              ...figures('plain-ordered'),
             ],
             [
               'plain loop, no order',
               ratio(speed('bridge') / speed('plain-unordered')),
-              perSecond(speed('plain-unordered')),
+              ...figures('plain-unordered'),
             ],
           ],
         },
         {
-          head: ['in', 'with events it is', 'notifications'],
+          head: ['in', 'with events it is', 'notifications', 'least - most'],
           rows: [
-            ['to mail.changed, acknowledged', '-', perSecond(speed('notifications'))],
+            ['to mail.changed, acknowledged', '-', ...figures('notifications')],
             [
               'acknowledged and nothing else',
               ratio(speed('notifications') / speed('acknowledge-only')),
-              perSecond(speed('acknowledge-only')),
+              ...figures('acknowledge-only'),
             ],
           ],
         },
