@@ -27,7 +27,7 @@ const RULES: Readonly<Record<string, Rule>> = {
   'packages/push': CAPABILITY,
   'packages/imports': CAPABILITY,
   'packages/runtimes': CAPABILITY,
-  'packages/worker-base': { values: [...PLATFORM, 'search', 'gmail'], types: [] },
+  'packages/worker-base': { values: [...PLATFORM, 'search', 'gmail', 'runtimes'], types: [] },
 };
 
 /** The rooms inside a package, each of which knows only those before it. What lies beside them knows all. */

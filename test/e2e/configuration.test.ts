@@ -12,7 +12,7 @@ import { cliVariables } from '../../packages/cli/src/cli-variables.ts';
 test('docs/configuration.md lists every variable that is read, with its default, and no other', async () => {
   const text = await readFile(new URL('../../docs/configuration.md', import.meta.url), 'utf8');
   const documented = new Map(
-    [...text.matchAll(/^\| `([A-Z_]+)` \| (?:`([^`]*)`|(secret|required|–)) \| .+ \|$/gm)].map(
+    [...text.matchAll(/^\| `([A-Z0-9_]+)` \| (?:`([^`]*)`|(secret|required|–)) \| .+ \|$/gm)].map(
       ([, name = '', value]) => [name, value],
     ),
   );

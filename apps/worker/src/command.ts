@@ -11,6 +11,7 @@ import { searchMigrations } from '@pulsebox/search';
 import {
   checkDatabase,
   checkMail,
+  checkRuntimes,
   databaseVariables,
   mailVariables,
   openLog,
@@ -18,15 +19,18 @@ import {
   openSearch,
   outboxFlags,
   outboxVariables,
+  runtimeVariables,
   searchVariables,
 } from '@pulsebox/worker-base';
 import { bridgeVariables, checkBridge, openBridge } from './bridge-variables.ts';
+import { runtimeLoops } from './runtime-loops.ts';
 
 type Variables = typeof databaseVariables &
   typeof outboxVariables &
   typeof searchVariables &
   typeof mailVariables &
-  typeof bridgeVariables;
+  typeof bridgeVariables &
+  typeof runtimeVariables;
 
 const { version } = JSON.parse(readFileSync(new URL('../package.json', import.meta.url), 'utf8')) as {
   version: string;
@@ -43,9 +47,15 @@ export const workerCommand: WorkerCommand<Variables> = {
     ...searchVariables,
     ...mailVariables,
     ...bridgeVariables,
+    ...runtimeVariables,
   },
   flagVariables: outboxFlags,
-  check: (config) => [...checkDatabase(config), ...checkMail(config), ...checkBridge(config)],
+  check: (config) => [
+    ...checkDatabase(config),
+    ...checkMail(config),
+    ...checkBridge(config),
+    ...checkRuntimes(config),
+  ],
   async compose({ config, log, registry }) {
     const outbox = openLog({
       context: { config, log, registry },
@@ -74,6 +84,9 @@ export const workerCommand: WorkerCommand<Variables> = {
     const bridge = openBridge(config, registry);
     if (bridge === undefined)
       log.info('the bridge to Pub/Sub is off: BRIDGE_PUBSUB_PROJECT_ID and BRIDGE_PUBSUB_TOPIC are not set');
+    const runtimes = await runtimeLoops({ config, outbox, registry });
+    if (runtimes === undefined) log.info('agent runtimes are off: OPENCLAW_RUNTIME is not k8s');
+    else log.info({ namespace: runtimes.namespace }, 'agent runtimes');
     return {
       loops: [
         // It re-reads the rows that events name: nothing is gained by holding later ones back.
@@ -83,10 +96,12 @@ export const workerCommand: WorkerCommand<Variables> = {
           ? []
           : [outbox.consume({ group: 'mail', handler: mailHandler, order: 'none' })]),
         ...(bridge === undefined ? [] : [outbox.consume({ group: 'bridge', handler: bridge.handler })]),
+        ...(runtimes?.loops ?? []),
         outbox.housekeeping,
       ],
       async close(): Promise<void> {
         await bridge?.close();
+        await runtimes?.close();
         await outbox.close();
       },
     };

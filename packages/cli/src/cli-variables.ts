@@ -2,7 +2,7 @@
 
 import { env } from '@pulsebox/loop';
 import type { EnvironmentSchema } from '@pulsebox/loop';
-import { databaseVariables, mailVariables, searchVariables } from '@pulsebox/worker-base';
+import { databaseVariables, mailVariables, runtimeVariables, searchVariables } from '@pulsebox/worker-base';
 import { notifyChannelVariable } from './commands/migrate.ts';
 
 const { DATABASE_POOL_SIZE: _ofWorkers, ...database } = databaseVariables;
@@ -13,6 +13,7 @@ export const cliVariables: EnvironmentSchema = {
   ...notifyChannelVariable,
   ...search,
   ...mailVariables,
+  ...runtimeVariables,
   PULSEBOX_STATE: env.optional(
     env.string({
       description: 'Where npm start keeps its data and says where it runs. Unset: .pulsebox in the checkout.',

@@ -26,13 +26,22 @@ const USAGE: ReadonlySet<string> = new Set([
   'POSTGRES_CONNECTION_CONFIG',
   'POSTGRES_VERSION_UNSUPPORTED',
   'PUSH_MESSAGE_INVALID',
+  'RUNTIMES_API_DENIED',
+  'RUNTIMES_CONFIG_INVALID',
+  'RUNTIMES_USER_UNKNOWN',
   'SEARCH_PROJECTION_INVALID',
   'SEARCH_PROJECTION_UNKNOWN',
   'SEARCH_QUERY_INVALID',
   'SEARCH_SINK_DENIED',
 ]);
 
-const AWAY: ReadonlySet<string> = new Set(['GMAIL_AWAY', 'GMAIL_RATE_LIMITED', 'SEARCH_SINK_AWAY']);
+const AWAY: ReadonlySet<string> = new Set([
+  'GMAIL_AWAY',
+  'GMAIL_RATE_LIMITED',
+  'RUNTIMES_API_AWAY',
+  'RUNTIMES_API_THROTTLED',
+  'SEARCH_SINK_AWAY',
+]);
 
 export function faultOf(error: unknown): Fault {
   if (error instanceof CliError) return error;

@@ -13,6 +13,7 @@ import { declareMigrate } from './commands/migrate.ts';
 import { declarePubSub } from './commands/pubsub.ts';
 import { declarePush } from './commands/push.ts';
 import { declareReindex } from './commands/reindex.ts';
+import { declareRuntimes } from './commands/runtimes.ts';
 import { declareSearch } from './commands/search.ts';
 import { declareStatus } from './commands/status.ts';
 import { declareVapid } from './commands/vapid.ts';
@@ -32,6 +33,7 @@ const COMMANDS: readonly ((program: Command, run: Run) => void)[] = [
   declareMail,
   declarePubSub,
   declarePush,
+  declareRuntimes,
   declareVapid,
   declareDoctor,
 ];

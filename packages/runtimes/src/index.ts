@@ -15,6 +15,7 @@ export type { PodCondition } from './pod-condition.ts';
 export { conditionOf } from './pod-condition.ts';
 export type { PlannedStep, PlanOptions } from './reap.ts';
 export { planRound, reap } from './reap.ts';
+export { requestStop } from './request-stop.ts';
 export type { RoundOptions, RoundReport } from './round.ts';
 export { runRound } from './round.ts';
 export { runtimeKey, runtimeTopics } from './runtime-command.ts';

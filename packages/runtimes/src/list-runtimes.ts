@@ -2,6 +2,7 @@
 
 import type { Queryable } from '@pulsebox/postgres';
 import type { RuntimeState } from './runtime-row.ts';
+import { RuntimesError } from './runtimes-error.ts';
 
 export interface RuntimeSummary {
   readonly user: string;
@@ -26,6 +27,9 @@ export interface RuntimeHistoryEntry {
 
 export interface RuntimeDetails extends RuntimeSummary {
   readonly podUid: string | null;
+  /** How many places of the organisation are taken, and how many of it wait for one. */
+  readonly organisationPlaced: number;
+  readonly organisationWaiting: number;
   /** The last twenty states with their reasons, the oldest first. */
   readonly history: readonly RuntimeHistoryEntry[];
 }
@@ -42,8 +46,12 @@ const LIST = `
 const SHOW = `
   select user_id as user, org_id as organisation, name, state, reason, state_since as "stateSince",
          placed_at is not null as placed, url, last_active_at as "lastActiveAt", start_again as "startAgain",
-         pod_uid as "podUid", history
-  from app.agent_runtimes where user_id = $1`;
+         pod_uid as "podUid", history,
+         (select count(*) from app.agent_runtimes o where o.org_id = r.org_id and o.placed_at is not null)::int
+           as "organisationPlaced",
+         (select count(*) from app.agent_runtimes o
+          where o.org_id = r.org_id and o.state = 'starting' and o.placed_at is null)::int as "organisationWaiting"
+  from app.agent_runtimes r where user_id = $1`;
 
 /** All that are not stopped, or those in one state. */
 export async function listRuntimes(db: Queryable, state?: RuntimeState): Promise<readonly RuntimeSummary[]> {
@@ -51,7 +59,13 @@ export async function listRuntimes(db: Queryable, state?: RuntimeState): Promise
   return rows;
 }
 
-export async function showRuntime(db: Queryable, userId: string): Promise<RuntimeDetails | undefined> {
+/** @throws RUNTIMES_USER_UNKNOWN */
+export async function showRuntime(db: Queryable, userId: string): Promise<RuntimeDetails> {
   const { rows } = await db.query<RuntimeDetails>(SHOW, [userId]);
-  return rows[0];
+  if (rows[0] !== undefined) return rows[0];
+  throw new RuntimesError(
+    'RUNTIMES_USER_UNKNOWN',
+    `expected a user who has asked for a runtime, got ${JSON.stringify(userId)}`,
+    { hint: '`pulsebox runtimes list` shows who has one; ids are compared exactly' },
+  );
 }

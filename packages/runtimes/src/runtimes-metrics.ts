@@ -13,6 +13,23 @@ export interface RuntimesMetrics {
   readonly lastRound: Gauge;
 }
 
+/** What is counted of what the reconciler does. */
+export const countedDecisions = [
+  'create-pod',
+  'create-service',
+  'know',
+  'run',
+  'fail',
+  'fail-if-gone',
+  'stop-idle',
+  'delete',
+  'gone',
+  'delete-orphan',
+] as const;
+
+const VERBS = ['get', 'list', 'create', 'delete'] as const;
+const OUTCOMES = ['ok', 'conflict', 'refused', 'denied', 'throttled', 'away'] as const;
+
 export function runtimesMetrics(registry: Registry): RuntimesMetrics {
   const registers = [registry];
   const metrics: RuntimesMetrics = {
@@ -58,6 +75,8 @@ export function runtimesMetrics(registry: Registry): RuntimesMetrics {
       registers,
     }),
   };
+  for (const decision of countedDecisions) metrics.decisions.inc({ decision }, 0);
+  for (const verb of VERBS) for (const outcome of OUTCOMES) metrics.requests.inc({ verb, outcome }, 0);
   // A gauge without labels stands at 0 from the start; what it says comes from one process of all.
   metrics.waiting.remove();
   metrics.lastRound.remove();

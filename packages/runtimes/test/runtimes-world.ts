@@ -137,11 +137,7 @@ export async function runtimesWorld(serverUrl: string): Promise<RuntimesWorld> {
         log,
         metrics,
       }),
-    async runtime(user) {
-      const found = await showRuntime(db.pool, user);
-      if (found === undefined) throw new Error(`expected a runtime of ${user}, but there is none`);
-      return found;
-    },
+    runtime: (user) => showRuntime(db.pool, user),
     pod: (user) => kube.state.objects('pods').find(({ metadata }) => metadata.name === runtimeName(user)),
     service: (user) =>
       kube.state.objects('services').find(({ metadata }) => metadata.name === runtimeName(user)),
@@ -168,6 +164,8 @@ export async function runtimesWorld(serverUrl: string): Promise<RuntimesWorld> {
       }
       kube.state.behave('ready');
       kube.state.behaviour.startMs = 0;
+      kube.state.mostPods = 0;
+      kube.state.created = 0;
       kube.state.behaviour.terminationMs = 0;
       (kube.requests as unknown[]).length = 0;
       logged.length = 0;

@@ -123,11 +123,10 @@ export async function startKubernetesStandIn(): Promise<KubernetesStandIn> {
 
   function checked({ headers }: IncomingMessage, recorded: RecordedKubernetesRequest): KubernetesAnswer {
     if (headers.authorization !== `Bearer ${token}`) return unauthorized();
-    // The real one reads protocol buffers and CBOR as well.
-    if (recorded.body !== undefined && headers['content-type']?.startsWith('application/json') !== true) {
-      const message =
-        'the body of the request was in an unknown format - accepted media types include: application/json';
-      if (recorded.method === 'POST') return failure(415, 'UnsupportedMediaType', message);
+    // The real one reads these as well.
+    if (/protobuf|cbor/.test(headers['content-type'] ?? '')) {
+      const message = 'the body of the request was in an unknown format - accepted media types include: application/json';
+      return failure(415, 'UnsupportedMediaType', message);
     }
     return answerTo(recorded);
   }
