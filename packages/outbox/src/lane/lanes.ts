@@ -45,6 +45,8 @@ interface Served {
 
 /** Leases run out on the server's clock: a look at the very moment may come too early. */
 const AFTER_EXPIRY_MS = 20;
+/** A database that takes longer to take lanes back is away, or as good as that. */
+const LONGEST_CLOSE_MS = 2_000;
 
 /**
  * A group of one lane needs no look at who holds what: its reader asks for the lane, or stands by. With several, a worker
@@ -91,12 +93,13 @@ export function createLanes(options: LanesOptions): Lanes {
 
   async function turn(context: TickContext): Promise<TickResult> {
     if (lanes === 1) return await turnTheOne(context);
-    if (performance.now() >= nextLookAtMs) await look(context);
+    if (performance.now() >= nextLookAtMs) await lookAround(context);
     const next = served.find(({ dueAtMs }) => dueAtMs <= performance.now());
     if (next === undefined) return { events: 0, nextInMs: restMs() };
     // To the end of the line, whatever becomes of its turn.
     served = [...served.filter((one) => one !== next), next];
     next.dueAtMs = performance.now() + pollMs;
+    const wasHeld = next.reader.held();
     try {
       const { events, nextInMs = 0 } = await next.reader.turn(context);
       // One that was promised is asked for often: it is kept for so long, and no longer.
@@ -104,6 +107,8 @@ export function createLanes(options: LanesOptions): Lanes {
       return { events, nextInMs: restMs() };
     } finally {
       dropUnheld(next);
+      // What it asked for it has: is there more? While it was on its way, a look could not ask for the next.
+      if (!wasHeld && next.reader.held() && served.every(({ reader }) => reader.held())) nextLookAtMs = 0;
     }
   }
 
@@ -126,8 +131,17 @@ export function createLanes(options: LanesOptions): Lanes {
     nextLookAtMs = Math.min(nextLookAtMs, performance.now() + pollMs);
   }
 
-  async function look({ log }: TickContext): Promise<void> {
+  /** What moves while this one looks, it may or may not have seen: it looks once more. */
+  async function lookAround(context: TickContext): Promise<void> {
     noticed = false;
+    try {
+      await look(context);
+    } finally {
+      if (noticed) nextLookAtMs = 0;
+    }
+  }
+
+  async function look({ log }: TickContext): Promise<void> {
     const holdings = await laneHolders(db, group);
     // A group that is gone is made anew by the reader of its first lane.
     changeLanes(Math.max(1, holdings.length));
@@ -189,7 +203,7 @@ export function createLanes(options: LanesOptions): Lanes {
       const beganAtMs = performance.now();
       await Promise.all([...closing, ...[...readers.values()].map((reader) => reader.close())]);
       // With a database that is away the others find out by themselves, and nobody waits for it a second time.
-      if (!held || performance.now() > beganAtMs + pollMs) return;
+      if (!held || performance.now() > beganAtMs + LONGEST_CLOSE_MS) return;
       await announceLanes(db, group).catch(() => undefined);
     },
   };
