@@ -11,9 +11,10 @@ import {
   freePort,
   runProgram,
   startGmailStandIn,
+  tcpProxy,
 } from '@pulsebox/test-support';
 import type { GmailStandIn, Program, TestDatabase } from '@pulsebox/test-support';
-import { afterEach, beforeEach, expect, inject, test } from 'vitest';
+import { afterEach, beforeEach, expect, inject, onTestFinished, test } from 'vitest';
 
 const ENTRY = 'apps/worker/src/index.ts';
 const ENCRYPTION_KEY = randomBytes(32).toString('base64');
@@ -133,3 +134,54 @@ test('finds a mail and asks for a push, also when the worker is killed in the mi
   worker.kill('SIGTERM');
   expect((await worker.exited).code).toBe(0);
 });
+
+test('stays alive while Google does not answer, and while the database freezes in the middle of a sync', async () => {
+  const proxy = await tcpProxy(db.url);
+  onTestFinished(async () => await proxy.close());
+  const mailbox = gmail.mailbox('ada@example.com');
+  mailbox.fill(30);
+  await connectMailbox(mail, {
+    userId: 'ada',
+    orgId: 'acme',
+    grant: { refreshToken: mailbox.refreshToken },
+    signal: AbortSignal.timeout(10_000),
+  });
+  gmail.inject({ path: /profile/, times: 3, fault: { kind: 'silence' } });
+  // Three seconds until a loop is stale, so that a wait of six would show.
+  const worker = runProgram(ENTRY, {
+    args: ['--loop', '--interval', '0.5', '--idle-wait', '1'],
+    env: {
+      DATABASE_URL: proxy.url,
+      WORKER_HEALTH_PORT: String(port),
+      GMAIL_CLIENT_ID: gmail.clientId,
+      GMAIL_CLIENT_SECRET: gmail.clientSecret,
+      GMAIL_API_BASE: gmail.url,
+      GMAIL_TIMEOUT_SECONDS: '6',
+      ENCRYPTION_KEY,
+    },
+  });
+  const seen = new Set<number>();
+  const until = async (look: () => boolean | Promise<boolean>): Promise<void> => {
+    await eventually(
+      async () => {
+        seen.add((await fetch(`http://127.0.0.1:${port}/health`)).status);
+        return await look();
+      },
+      { withinMs: 90_000, message: worker.output() },
+    );
+  };
+  await ready();
+  await until(() => worker.output().includes('no answer in time'));
+
+  gmail.inject({ path: /messages\//, times: 1, fault: { kind: 'silence' } });
+  await until(() => gmail.requestsTo(/messages\//).length > 0);
+  proxy.stall();
+  await until(() => /no answer within|GMAIL_DATABASE_AWAY/.test(worker.output()));
+  expect([...seen], worker.output()).toEqual([200]);
+  proxy.restore();
+  await until(async () => (await found('mail')) === 30);
+  const { rows } = await db.pool.query(`select from outbox.parked where state = 'dead'`);
+  expect(rows).toEqual([]);
+  worker.kill('SIGTERM');
+  expect((await worker.exited).code, worker.output()).toBe(0);
+}, 300_000);

@@ -136,11 +136,11 @@ export async function syncFully(slice: SyncSlice, sync: FullSync): Promise<Slice
 }
 
 async function withoutSeen(
-  { pool, row }: SyncSlice,
+  { db, row }: SyncSlice,
   { number }: FullSync,
   gmailIds: readonly string[],
 ): Promise<string[]> {
-  const { rows } = await pool.query<{ gmail_id: string }>(SELECT_SEEN, [row.connectionId, gmailIds, number]);
+  const { rows } = await db.query<{ gmail_id: string }>(SELECT_SEEN, [row.connectionId, gmailIds, number]);
   const seen = new Set(rows.map((known) => known.gmail_id));
   return gmailIds.filter((gmailId) => !seen.has(gmailId));
 }

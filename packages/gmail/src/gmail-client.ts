@@ -64,6 +64,7 @@ export type GmailMethod = keyof typeof UNITS;
 const HISTORY_PAGE = 100;
 
 const TRIES = 3;
+const PROGRESS_EVERY_MS = 1_000;
 /** A mailbox is not waited for any longer than this, while others could be read. */
 const LONGEST_WAIT_MS = 10_000;
 /** Only what is used of a message without its text. */
@@ -90,6 +91,8 @@ export function gmailMailbox(api: GmailApi, connectionId: string): GmailMailbox 
       await projectQuota.take(UNITS[method], context);
       await quota.take(UNITS[method], context);
       const end = metrics?.requestDuration.startTimer({ method });
+      // It has an end, and takes longer than most loops may be silent.
+      const saying = setInterval(() => context.progress(), PROGRESS_EVERY_MS);
       try {
         const answer = await authorized(doing, url, request.json, context.signal);
         metrics?.requests.inc({ method, outcome: 'ok' });
@@ -107,6 +110,7 @@ export function gmailMailbox(api: GmailApi, connectionId: string): GmailMailbox 
         );
         context.progress();
       } finally {
+        clearInterval(saying);
         end?.();
       }
     }

@@ -1,6 +1,6 @@
 // Tells a mailbox that Google breaks over from a Google that is broken: another mailbox is asked.
 
-import type { Pool } from 'pg';
+import type { Queryable } from '@pulsebox/postgres';
 import { gmailMailbox } from './gmail-client.ts';
 import type { CallContext, GmailApi } from './gmail-client.ts';
 import { isGmailError } from './gmail-error.ts';
@@ -13,10 +13,10 @@ const SELECT_OTHERS = `
 
 /** False also when there is no other mailbox to ask. */
 export async function isGoogleWell(
-  { pool, api, except }: { readonly pool: Pool; readonly api: GmailApi; readonly except: readonly string[] },
+  { db, api, except }: { readonly db: Queryable; readonly api: GmailApi; readonly except: readonly string[] },
   context: CallContext,
 ): Promise<boolean> {
-  const { rows } = await pool.query<{ connection_id: string }>(SELECT_OTHERS, [except]);
+  const { rows } = await db.query<{ connection_id: string }>(SELECT_OTHERS, [except]);
   for (const { connection_id: connectionId } of rows) {
     try {
       await gmailMailbox({ ...api, tries: 1 }, connectionId).profile(context);

@@ -1,6 +1,6 @@
 // Access tokens of connected mailboxes: kept until they run out, fetched once however many ask at the same time.
 
-import type { Pool } from 'pg';
+import type { Queryable } from '@pulsebox/postgres';
 import { GmailError, isGmailError } from './gmail-error.ts';
 import { refreshTokens } from './oauth.ts';
 import type { OAuthClient } from './oauth.ts';
@@ -43,16 +43,16 @@ const MARK_REVOKED = `
   where connection_id = $1 and state = 'active' and ($2::text is null or refresh_token = $2)`;
 
 export interface GrantsOptions {
-  readonly pool: Pool;
+  readonly db: Queryable;
   readonly vault: TokenVault;
   readonly oauth: OAuthClient;
 }
 
-export function createGrants({ pool, vault, oauth }: GrantsOptions): Grants {
+export function createGrants({ db, vault, oauth }: GrantsOptions): Grants {
   const fetching = new Map<string, Promise<string>>();
 
   async function fetchToken(connectionId: string, refused: string | undefined): Promise<string> {
-    const { rows } = await pool.query<{ refresh_token: string; access_token: string | null; fresh: boolean }>(
+    const { rows } = await db.query<{ refresh_token: string; access_token: string | null; fresh: boolean }>(
       SELECT_TOKENS,
       [connectionId],
     );
@@ -68,7 +68,7 @@ export function createGrants({ pool, vault, oauth }: GrantsOptions): Grants {
     const signal = new AbortController().signal;
     try {
       const tokens = await refreshTokens(oauth, vault.open(row.refresh_token, place), signal);
-      await pool.query(STORE_TOKENS, [
+      await db.query(STORE_TOKENS, [
         connectionId,
         row.refresh_token,
         vault.seal(tokens.accessToken, { column: 'access_token', connectionId }),
@@ -79,7 +79,7 @@ export function createGrants({ pool, vault, oauth }: GrantsOptions): Grants {
       return tokens.accessToken;
     } catch (error) {
       if (isGmailError(error, 'GMAIL_GRANT_REVOKED'))
-        await pool.query(MARK_REVOKED, [connectionId, row.refresh_token, error.message]);
+        await db.query(MARK_REVOKED, [connectionId, row.refresh_token, error.message]);
       throw error;
     }
   }
@@ -108,8 +108,8 @@ export function createGrants({ pool, vault, oauth }: GrantsOptions): Grants {
 }
 
 /** Google takes the grant of a mailbox no longer, for a reason that a person understands: it is left alone from now on. */
-export async function markRevoked(pool: Pool, connectionId: string, reason: string): Promise<void> {
-  await pool.query(MARK_REVOKED, [connectionId, null, reason]);
+export async function markRevoked(db: Queryable, connectionId: string, reason: string): Promise<void> {
+  await db.query(MARK_REVOKED, [connectionId, null, reason]);
 }
 
 function inactive(connectionId: string): GmailError {

@@ -67,9 +67,9 @@ async function changesOf(
   slice: SyncSlice,
   history: readonly HistoryChange[],
 ): Promise<Parameters<typeof storePage>[1]> {
-  const { pool, row } = slice;
+  const { db, row } = slice;
   const touched = [...new Set(history.map(({ gmailId }) => gmailId))];
-  const { rows } = await pool.query<{ gmail_id: string; labels: string[] }>(SELECT_LABELS, [
+  const { rows } = await db.query<{ gmail_id: string; labels: string[] }>(SELECT_LABELS, [
     row.connectionId,
     touched,
   ]);

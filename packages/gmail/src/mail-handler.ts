@@ -18,6 +18,7 @@ import type { GmailMetrics } from './gmail-metrics.ts';
 import { fetchByItself } from './fetch-by-itself.ts';
 import { isGoogleWell } from './google-well.ts';
 import { markRevoked } from './grants.ts';
+import { singleStatements } from './mail-database.ts';
 import { withMailboxLease } from './mailbox-lease.ts';
 import { readMailbox } from './mailbox-row.ts';
 import { recordFault } from './record-fault.ts';
@@ -88,16 +89,18 @@ async function workOn(
   const { pool, api, holder, metrics, leaseTtlMs = 15_000 } = options;
   const { connectionId } = work;
   const callProgress = (): void => progress();
+  const db = singleStatements(pool, callProgress);
   try {
     return await withMailboxLease(
-      { pool, connectionId, holder, ttlMs: leaseTtlMs, signal, progress: callProgress },
+      { db, connectionId, holder, ttlMs: leaseTtlMs, signal, progress: callProgress },
       async (lease) => {
-        const row = await readMailbox(pool, connectionId);
+        const row = await readMailbox(db, connectionId);
         // Revoked, disconnected or gone since: nothing is read on behalf of nobody.
         if (row === undefined) return { work, failures: [] };
         const endsAt = performance.now() + sliceMs;
         const slice: SyncSlice = {
           pool,
+          db,
           row,
           mailbox: gmailMailbox(api, connectionId),
           lease,
@@ -115,9 +118,9 @@ async function workOn(
   } catch (error) {
     signal.throwIfAborted();
     if (!isGmailError(error)) throw error;
-    await recordFault(pool, connectionId, error.message);
+    await recordFault(db, connectionId, error.message);
     if (error.code === 'GMAIL_GRANT_REVOKED') {
-      await markRevoked(pool, connectionId, error.message);
+      await markRevoked(db, connectionId, error.message);
       log.warn({ connection: connectionId, reason: error.message }, 'a mailbox can be read no longer');
       return { work, failures: [] };
     }
@@ -144,7 +147,8 @@ async function whoIsAway(
   const isOurs = broken.some(({ away }) => away?.code !== 'GMAIL_AWAY');
   const context = { signal, progress: () => progress() };
   const ids = broken.map(({ work }) => work.connectionId);
-  if (!isOurs && (await isGoogleWell({ pool, api, except: ids }, context)))
+  const db = singleStatements(pool, context.progress);
+  if (!isOurs && (await isGoogleWell({ db, api, except: ids }, context)))
     return broken.flatMap(({ work, away }) => (away === undefined ? [] : failuresOf(work.events, away)));
   const { code, message, hint, retryAfterMs } = first.away;
   throw new SinkError('away', code, message, { hint, retryAfterMs, cause: first.away });

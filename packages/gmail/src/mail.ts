@@ -9,6 +9,7 @@ import type { GmailMetrics } from './gmail-metrics.ts';
 import type { GoogleTransport } from './google-request.ts';
 import { createGrants } from './grants.ts';
 import { parseKeyring } from './keyring.ts';
+import { singleStatements } from './mail-database.ts';
 import { mailHandler } from './mail-handler.ts';
 import type { OAuthClient } from './oauth.ts';
 import {
@@ -78,7 +79,7 @@ export function createMail(options: MailOptions): Mail {
   const api: GmailApi = {
     baseUrl: new URL(base ?? 'https://gmail.googleapis.com/'),
     transport,
-    grants: createGrants({ pool, vault, oauth }),
+    grants: createGrants({ db: singleStatements(pool), vault, oauth }),
     projectQuota: createQuota({
       unitsPerMinute: options.unitsPerMinute?.project ?? PROJECT_UNITS_PER_MINUTE,
     }),

@@ -2,7 +2,8 @@
 
 import { setTimeout as delay } from 'node:timers/promises';
 import { acquireLease, holdLease } from '@pulsebox/postgres';
-import type { Pool, PoolClient } from 'pg';
+import type { Queryable } from '@pulsebox/postgres';
+import type { PoolClient } from 'pg';
 import { GmailError } from './gmail-error.ts';
 
 export interface MailboxLease {
@@ -13,7 +14,7 @@ export interface MailboxLease {
 }
 
 export interface MailboxLeaseOptions {
-  readonly pool: Pool;
+  readonly db: Queryable;
   readonly connectionId: string;
   /** For people who ask who holds it. */
   readonly holder: string;
@@ -37,14 +38,14 @@ export async function withMailboxLease<T>(
   options: MailboxLeaseOptions,
   work: (lease: MailboxLease) => Promise<T>,
 ): Promise<T> {
-  const { pool, connectionId, holder, ttlMs, signal, progress } = options;
+  const { db, connectionId, holder, ttlMs, signal, progress } = options;
   const name = `mail/sync/${connectionId}`;
   for (;;) {
     signal.throwIfAborted();
     const requestedAtMs = performance.now();
-    const attempt = await acquireLease(pool, { name, holder, ttlMs });
+    const attempt = await acquireLease(db, { name, holder, ttlMs });
     if (attempt.acquired) {
-      const held = holdLease(pool, { name, holder, ttlMs, token: attempt.token, requestedAtMs });
+      const held = holdLease(db, { name, holder, ttlMs, token: attempt.token, requestedAtMs });
       try {
         return await work({ name, token: held.token, signal: AbortSignal.any([signal, held.signal]) });
       } catch (error) {

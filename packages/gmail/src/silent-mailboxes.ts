@@ -2,8 +2,8 @@
 // rest, and a notification may be late or lost.
 
 import { emitAll } from '@pulsebox/outbox';
-import { transaction } from '@pulsebox/postgres';
 import type { Pool } from 'pg';
+import { mailTransaction } from './mail-database.ts';
 import { mailChanged } from './mail-events.ts';
 
 /**
@@ -32,7 +32,7 @@ export async function askSilentMailboxes(
   let asked = 0;
   for (;;) {
     signal.throwIfAborted();
-    const page = await transaction(pool, async (client) => {
+    const page = await mailTransaction(pool, async (client) => {
       const { rows } = await client.query<{ connection_id: string }>(ASK_SILENT, [silentMs, PAGE]);
       await emitAll(
         client,

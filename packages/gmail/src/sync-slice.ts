@@ -2,10 +2,11 @@
 
 import type { Logger } from '@pulsebox/loop';
 import { emit } from '@pulsebox/outbox';
-import { transaction } from '@pulsebox/postgres';
+import type { Queryable } from '@pulsebox/postgres';
 import type { Pool, PoolClient } from 'pg';
 import type { CallContext, GmailMailbox } from './gmail-client.ts';
 import type { GmailMetrics } from './gmail-metrics.ts';
+import { mailTransaction } from './mail-database.ts';
 import { mailChanged } from './mail-events.ts';
 import { assertHeld } from './mailbox-lease.ts';
 import type { MailboxLease } from './mailbox-lease.ts';
@@ -13,6 +14,8 @@ import type { MailboxRow } from './mailbox-row.ts';
 
 export interface SyncSlice extends CallContext {
   readonly pool: Pool;
+  /** For statements by themselves. */
+  readonly db: Queryable;
   readonly row: MailboxRow;
   readonly mailbox: GmailMailbox;
   readonly lease: MailboxLease;
@@ -27,14 +30,18 @@ export type SliceOutcome = 'done' | 'continued';
 
 /** Runs `work` in a transaction that commits only while the mailbox is held. @throws GMAIL_SYNC_FENCED */
 export async function fenced<T>(
-  { pool, lease }: Pick<SyncSlice, 'pool' | 'lease'>,
+  { pool, lease, progress }: Pick<SyncSlice, 'pool' | 'lease' | 'progress'>,
   work: (client: PoolClient) => Promise<T>,
 ): Promise<T> {
   lease.signal.throwIfAborted();
-  return await transaction(pool, async (client) => {
-    await assertHeld(client, lease);
-    return await work(client);
-  });
+  return await mailTransaction(
+    pool,
+    async (client) => {
+      await assertHeld(client, lease);
+      return await work(client);
+    },
+    progress,
+  );
 }
 
 /** Result: the number of this continuation. $1 connection. Index: the key. */

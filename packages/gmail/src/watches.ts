@@ -2,7 +2,6 @@
 
 import type { Logger } from '@pulsebox/loop';
 import { emit } from '@pulsebox/outbox';
-import { transaction } from '@pulsebox/postgres';
 import type { Pool } from 'pg';
 import type { Watch } from './gmail-answers.ts';
 import { gmailMailbox } from './gmail-client.ts';
@@ -10,6 +9,7 @@ import type { CallContext } from './gmail-client.ts';
 import { isGmailError } from './gmail-error.ts';
 import { markRevoked } from './grants.ts';
 import type { Mail } from './mail.ts';
+import { mailTransaction } from './mail-database.ts';
 import { mailChanged } from './mail-events.ts';
 
 export interface RenewWatchesOptions extends CallContext {
@@ -123,7 +123,7 @@ async function storeWatch(
   topic: string,
   { expiresAt, historyId }: Watch,
 ): Promise<void> {
-  await transaction(pool, async (client) => {
+  await mailTransaction(pool, async (client) => {
     const { rows } = await client.query<{ behind: boolean }>(STORE_WATCH, [
       connectionId,
       topic,

@@ -72,7 +72,9 @@ export async function boundedTransaction<T>(
   try {
     await query('begin');
     await query(SET_BOUNDS, [String(statementMs), String(SLACK_MS)]);
-    const result = await work({ query } as Queryable);
+    // Whoever emits into the log looks whether there is a transaction.
+    const getTransactionStatus = (): string | null => client.getTransactionStatus();
+    const result = await work({ query, getTransactionStatus } as unknown as Queryable);
     signal?.throwIfAborted();
     const { command } = await send(unconditional, 'commit');
     if (command !== 'COMMIT') throw rolledBack(command);

@@ -1,7 +1,7 @@
 // The handler of a pull that reads Gmail's notifications: from messages to what they say of each mailbox.
 
 import type { TickContext } from '@pulsebox/loop';
-import { transaction } from '@pulsebox/postgres';
+import { boundedTransaction } from '@pulsebox/postgres';
 import type { Pool, PoolClient } from 'pg';
 import { countDeadLetters, keepDeadLetters } from './dead-letter.ts';
 import type { Misunderstood } from './dead-letter.ts';
@@ -35,6 +35,9 @@ export interface MailNotificationsOptions {
   readonly metrics?: PullMetrics | undefined;
 }
 
+/** For a statement. A worker that freezes in the middle of it keeps no sync waiting either: the server ends it. */
+const STATEMENT_MS = 5_000;
+
 /**
  * Notifications come unordered and more than once. Of those in a batch the newest of each mailbox counts. What they bring
  * is recorded, and what cannot be parsed is kept in `pubsub.dead_letter`, in one transaction; when it has committed, all
@@ -44,11 +47,12 @@ export function mailNotifications(options: MailNotificationsOptions): PullHandle
   const { pool, subscription, record, metrics } = options;
   let lettersCounted = false;
 
-  return async (messages: readonly PulledMessage[], { log }: TickContext): Promise<void> => {
+  return async (messages: readonly PulledMessage[], { log, progress }: TickContext): Promise<void> => {
     const { newest, misunderstood, folded } = sort(messages);
-    const { changed, unmatched } = await transaction(pool, async (client) => {
+    const bounds = { statementMs: STATEMENT_MS, onWaiting: () => progress() };
+    const { changed, unmatched } = await boundedTransaction(pool, bounds, async (client) => {
       await keepDeadLetters(client, subscription, misunderstood);
-      return await record(client, newest);
+      return await record(client as PoolClient, newest);
     });
 
     for (const { message, reason } of misunderstood) {
