@@ -40,7 +40,7 @@ export function helpText(scenarios: readonly { readonly name: string; readonly s
   return `npm run bench -- [options]
 
 Measures Pulsebox beside its peers, all in one run on one fresh PostgreSQL. Ratios count, absolute figures do not.
-It takes about a quarter of an hour, and exits 0 whether goals are met or missed.
+It takes about three quarters of an hour, and exits 0 whether goals are met or missed.
 
   --only NAME    only this scenario; may be given several times, or as a list with commas
   --quick        a tenth of the sizes, once: whether it works, not how fast it is
