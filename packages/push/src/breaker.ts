@@ -1,7 +1,7 @@
 // One breaker for each push service: one that is down is asked by a single request now and then, not by every delivery.
 
 export interface BreakerOptions {
-  /** So many failures in a row open it. Default 10. */
+  /** So many failures in a row open it; refusals, when they are of so many users. Default 10. */
   readonly threshold?: number;
   /** How long it stays open at first, in milliseconds; it doubles from there. Default 1,000. */
   readonly firstMs?: number;
@@ -18,18 +18,29 @@ export type Admission =
   | { readonly admitted: true }
   | { readonly admitted: false; readonly retryInMs: number };
 
+export interface BreakerFailure {
+  /** How long the service asked to be left alone, in milliseconds. */
+  readonly retryAfterMs?: number | undefined;
+  /**
+   * Whose subscription was refused, where the service itself is well and may mean that user alone: refusals of one user
+   * in a row count as one. Otherwise anybody could have a service left alone, by ten broken subscriptions of it.
+   */
+  readonly refused?: string | undefined;
+}
+
 /** After `admit` said yes, exactly one of the others has to follow. */
 export interface Breaker {
   admit(origin: string): Admission;
   succeeded(origin: string): void;
-  /** @param retryAfterMs how long the service asked to be left alone */
-  failed(origin: string, retryAfterMs?: number): void;
+  failed(origin: string, failure?: BreakerFailure): void;
   /** The request was given up by us: it says nothing about the service. */
   abandoned(origin: string): void;
 }
 
 interface State {
   failures: number;
+  /** Users that were refused since the last success. */
+  readonly refused: Set<string>;
   /** How often it was opened since the last success. */
   openings: number;
   openUntilMs: number;
@@ -69,7 +80,14 @@ export function createBreaker(options: BreakerOptions = {}): Breaker {
     if (known !== undefined) return known;
     const [oldest] = states;
     if (states.size >= MOST_ORIGINS && oldest !== undefined) forget(...oldest);
-    const made = { failures: 0, openings: 0, openUntilMs: 0, open: false, probing: false };
+    const made = {
+      failures: 0,
+      refused: new Set<string>(),
+      openings: 0,
+      openUntilMs: 0,
+      open: false,
+      probing: false,
+    };
     states.set(origin, made);
     return made;
   }
@@ -88,9 +106,10 @@ export function createBreaker(options: BreakerOptions = {}): Breaker {
       const state = states.get(origin);
       if (state !== undefined) forget(origin, state);
     },
-    failed(origin, retryAfterMs = 0): void {
+    failed(origin, { retryAfterMs = 0, refused } = {}): void {
       const state = stateOf(origin);
-      state.failures += 1;
+      if (refused === undefined || !state.refused.has(refused)) state.failures += 1;
+      if (refused !== undefined && state.refused.size < threshold) state.refused.add(refused);
       // What was under way when it opened fails as well, and says nothing new.
       const isNews = state.open ? state.probing && now() >= state.openUntilMs : state.failures >= threshold;
       if (isNews) open(origin, state, retryAfterMs);

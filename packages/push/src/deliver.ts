@@ -98,8 +98,9 @@ export function createDeliverer(options: DelivererOptions): Deliverer {
           detail: 'its time to live is over',
         };
       }
-      const { subscription, message } = delivery;
-      const outcome = await sender.send(subscription, message, { ttlSeconds, signal });
+      const { subscription, message, userId, subscriptionId } = delivery;
+      const owner = userId ?? String(subscriptionId);
+      const outcome = await sender.send(subscription, message, { ttlSeconds, owner, signal });
       observe(outcome.kind, outcome.origin, outcome.tookMs);
       return decide(delivery, outcome, nowMs + (performance.now() - startedAtMs));
     },

@@ -19,12 +19,14 @@ export const SELECT_DELIVERIES = `
     select s.subscription_id, s.endpoint, s.p256dh, s.auth
     from app.push_subscriptions s
     where s.user_id = r.user_id
-      and (r.position, s.subscription_id) > ($3::bigint, $4::bigint)
+      -- A user who subscribes without end is not gone through from the start for each page.
+      and s.subscription_id > case when r.position = $3::bigint then $4::bigint else 0 end
       and not exists (
         select from push.delivery d
         where d.position = r.position and d.subscription_id = s.subscription_id and d.outcome <> 'rejected')
     order by s.subscription_id
     limit $5) s
+  where r.position >= $3::bigint
   order by r.position, s.subscription_id
   limit $5`;
 

@@ -79,7 +79,7 @@ function plaintextOf(notification: unknown): string {
     if (value !== undefined && typeof value !== 'string')
       throw invalid(`the payload's ${name} to be a text`, described(value), 'put everything else into data');
   }
-  const plaintext = JSON.stringify(notification);
+  const plaintext = written(notification);
   if (plaintext === '{}')
     throw invalid('a payload with at least one of title, body, url, tag and data', 'none', 'give it a title');
   const bytes = Buffer.byteLength(plaintext);
@@ -91,6 +91,19 @@ function plaintextOf(notification: unknown): string {
     );
   }
   return plaintext;
+}
+
+/** Thousands of arrays inside each other are JSON, and more than the writing of JSON can do. */
+function written(notification: unknown): string {
+  try {
+    return JSON.stringify(notification);
+  } catch (error) {
+    throw invalid(
+      'a payload that can be written as JSON',
+      error instanceof RangeError ? 'one that is nested too deeply' : 'one that cannot',
+      'put plain values into data',
+    );
+  }
 }
 
 function ttlOf(ttl: unknown): number {

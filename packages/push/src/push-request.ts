@@ -26,7 +26,9 @@ export interface PushRequest {
 export const REPLAY_HEADER = 'push-replay';
 
 const FIELDS: ReadonlySet<string> = new Set(['user_id', 'payload', 'ttl', 'urgency', 'topic']);
-const LONGEST_USER_ID_BYTES = 500;
+
+/** As the table has it. */
+export const LONGEST_USER_ID_BYTES = 500;
 
 /**
  * Undefined: an event of another topic, and none of ours.

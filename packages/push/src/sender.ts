@@ -49,6 +49,8 @@ export interface Outcome {
 export interface SendOptions {
   /** What is left of the message's time to live, in seconds. Default: all of it. */
   readonly ttlSeconds?: number;
+  /** Whose subscription it is, in any form, for the breaker. Default: the endpoint's. */
+  readonly owner?: string;
   readonly signal: AbortSignal;
 }
 
@@ -81,7 +83,7 @@ export function createPushSender(options: PushSenderOptions): PushSender {
   const timeoutMs = options.timeoutMs ?? 10_000;
   const headers = vapidHeaders(vapid);
   const breaker = createBreaker(options.breaker);
-  const connections = openConnections({ ...options, ...policy, connectTimeoutMs: timeoutMs });
+  const connections = openConnections({ ...options, ...policy, timeoutMs });
 
   async function attempt(
     { origin, path }: Endpoint,
@@ -97,8 +99,9 @@ export function createPushSender(options: PushSenderOptions): PushSender {
     signal.addEventListener('abort', giveUp, { once: true });
     if (signal.aborted) giveUp();
     const startedAtMs = performance.now();
+    const connection = connections.to(origin);
     try {
-      const response = await connections.to(origin).request({
+      const response = await connection.request({
         method: 'POST',
         path,
         headers: {
@@ -115,6 +118,8 @@ export function createPushSender(options: PushSenderOptions): PushSender {
       const answer = await readResponse(response);
       return { ...outcomeOf(answer, origin), tookMs: performance.now() - startedAtMs };
     } catch (error) {
+      // It may be dead without a word, and would swallow whatever is sent next.
+      if (error === TIMED_OUT) connections.replace(origin, connection);
       return faultOutcome(error, origin, performance.now() - startedAtMs);
     } finally {
       clearTimeout(timer);
@@ -122,10 +127,12 @@ export function createPushSender(options: PushSenderOptions): PushSender {
     }
   }
 
-  function report({ kind, retryAfterMs }: Outcome, origin: string): void {
+  function report({ kind, retryAfterMs, tookMs = 0 }: Outcome, origin: string, owner: string): void {
     if (kind === 'aborted' || kind === 'forbidden') breaker.abandoned(origin);
-    else if (kind === 'denied' || kind === 'throttled' || kind === 'unavailable')
-      breaker.failed(origin, retryAfterMs);
+    else if (kind === 'denied' || kind === 'throttled')
+      breaker.failed(origin, { retryAfterMs, refused: owner });
+    // One that always answers a moment before the deadline would hold up everybody else.
+    else if (kind === 'unavailable' || tookMs > timeoutMs / 2) breaker.failed(origin, { retryAfterMs });
     else breaker.succeeded(origin);
   }
 
@@ -151,18 +158,23 @@ export function createPushSender(options: PushSenderOptions): PushSender {
         return { kind: 'invalid', origin, detail: 'the keys of the subscription are not those of a browser' };
       }
       const outcome = await attempt(endpoint, body, message, sendOptions);
-      report(outcome, origin);
+      report(outcome, origin, sendOptions.owner ?? subscription.endpoint);
       return outcome;
     },
     close: () => connections.close(),
   };
 }
 
+/** How an uncompressed point begins. */
+const UNCOMPRESSED = 4;
+
 const TIMED_OUT = new Error('timed out');
 const GIVEN_UP = new Error('given up');
 
 /** Undefined: no key agreement is possible with such keys. */
 function encrypt({ p256dh, auth }: SubscriptionKeys, { plaintext }: PushMessage): Buffer | undefined {
+  // Other ways to write a point down (RFC 8291 allows this one) make a body that the browser cannot read.
+  if (Buffer.from(p256dh, 'base64url')[0] !== UNCOMPRESSED) return undefined;
   try {
     return webPush.encrypt(p256dh, auth, plaintext, 'aes128gcm').cipherText;
   } catch {

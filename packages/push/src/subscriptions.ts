@@ -2,6 +2,7 @@
 
 import { createECDH } from 'node:crypto';
 import type { Queryable } from '@pulsebox/postgres';
+import { LONGEST_USER_ID_BYTES } from './push-request.ts';
 import { parseEndpoint } from './endpoint.ts';
 import type { EndpointPolicy } from './endpoint.ts';
 import { PushError } from './push-error.ts';
@@ -68,6 +69,8 @@ export async function subscribe(
 ): Promise<number> {
   const { userId, endpoint, userAgent } = subscription;
   if (userId === '') throw invalid('a user', 'an empty text');
+  if (Buffer.byteLength(userId) > LONGEST_USER_ID_BYTES)
+    throw invalid(`a user of at most ${LONGEST_USER_ID_BYTES} bytes`, String(Buffer.byteLength(userId)));
   parseEndpoint(endpoint, policy);
   const p256dh = decoded(subscription.p256dh, 65, 'p256dh');
   const auth = decoded(subscription.auth, 16, 'auth');
@@ -77,7 +80,7 @@ export async function subscribe(
     endpoint,
     p256dh.toString('base64url'),
     auth.toString('base64url'),
-    userAgent ?? null,
+    userAgent?.slice(0, LONGEST_USER_AGENT) ?? null,
   ];
   const { rows } = await db.query<{ subscription_id: number }>(SUBSCRIBE, values);
   return rows[0]?.subscription_id ?? Number.NaN;
@@ -102,6 +105,9 @@ export async function countSubscriptions(db: Queryable, userId: string): Promise
   return rows[0]?.subscriptions ?? 0;
 }
 
+/** For people, who do not read more. Of characters that take three bytes it is as much as the table has. */
+const LONGEST_USER_AGENT = 333;
+
 function decoded(text: string, bytes: number, name: string): Buffer {
   const isBase64 = /^[A-Za-z0-9_+/-]+={0,2}$/.test(text);
   // Of either alphabet.
@@ -113,6 +119,8 @@ function decoded(text: string, bytes: number, name: string): Buffer {
 /** A public key that is no point of the curve would fail at every message. */
 function assertPoint(publicKey: Buffer): void {
   try {
+    // Of the ways to write a point down, browsers and RFC 8291 have the uncompressed one.
+    if (publicKey[0] !== 4) throw new Error('another way');
     const pair = createECDH('prime256v1');
     pair.generateKeys();
     pair.computeSecret(publicKey);

@@ -35,8 +35,12 @@ export function vapidHeaders(vapid: Vapid, { now = Date.now }: VapidHeadersOptio
       const nowMs = now();
       const known = signed.get(origin);
       // A clock that was set back would make a token that is not valid yet, or for too long.
-      if (known !== undefined && nowMs >= known.signedAtMs && nowMs - known.signedAtMs < RENEW_AFTER_MS)
+      if (known !== undefined && nowMs >= known.signedAtMs && nowMs - known.signedAtMs < RENEW_AFTER_MS) {
+        // The most recently used stands last, and is the last to be pushed out.
+        signed.delete(origin);
+        signed.set(origin, known);
         return known.header;
+      }
       const { Authorization: header } = webPush.getVapidHeaders(
         origin,
         vapid.subject,

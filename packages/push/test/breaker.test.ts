@@ -64,7 +64,7 @@ test('waits longer each time, up to a limit; what was under way when it opened s
 test('waits as long as the service asks, within the limit', () => {
   const { it } = breaker();
   fail(it, 2);
-  it.failed(ORIGIN, 3_000);
+  it.failed(ORIGIN, { retryAfterMs: 3_000 });
   expect(it.admit(ORIGIN)).toEqual({ admitted: false, retryInMs: 3_000 });
 });
 
@@ -86,4 +86,15 @@ test('origins that strangers make up do not pile up', () => {
   for (let n = 0; n < 1_500; n += 1) it.failed(`https://${n}.example`);
   expect(open.size).toBe(1_000);
   expect(it.admit('https://0.example')).toEqual({ admitted: true });
+});
+
+test('refusals of one user do not close a service to everybody; those of many do, and so do its own failures', () => {
+  const { it, changes } = breaker();
+  for (let n = 0; n < 50; n += 1) it.failed(ORIGIN, { refused: 'mallory' });
+  expect(it.admit(ORIGIN)).toEqual({ admitted: true });
+  it.failed(ORIGIN, { refused: 'ann' });
+  it.failed(ORIGIN, { refused: 'bob' });
+  expect(it.admit(ORIGIN)).toMatchObject({ admitted: false });
+  fail(it, 3);
+  expect(changes).toEqual([true]);
 });
