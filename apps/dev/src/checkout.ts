@@ -17,6 +17,7 @@ export const checkout: {
   readonly databasePassword: string;
   readonly databaseLog: string;
   readonly vapidKeys: string;
+  readonly files: string;
   readonly runFile: string;
   readonly startLock: string;
 } = {
@@ -26,6 +27,7 @@ export const checkout: {
   databasePassword: join(state, 'postgres-password'),
   databaseLog: join(state, 'postgres.log'),
   vapidKeys: join(state, 'vapid.json'),
+  files: join(state, 'files'),
   runFile: join(state, 'run.json'),
   startLock: join(state, 'start.lock'),
 };

@@ -9,6 +9,7 @@ export interface RunFile {
   readonly supervisorPid: number;
   readonly databaseUrl: string;
   readonly meiliUrl?: string;
+  readonly fileStoragePath: string;
   readonly workers: readonly RunningWorker[];
 }
 

@@ -1,5 +1,7 @@
 // npm start: the whole suite on this machine, with a database that needs no installing.
 
+import { mkdir } from 'node:fs/promises';
+import { resolve } from 'node:path';
 import { setTimeout as delay } from 'node:timers/promises';
 import { appMigrations } from '@pulsebox/app-schema';
 import { jobsMigrations } from '@pulsebox/jobs';
@@ -10,6 +12,7 @@ import type { EmbeddedServer } from '@pulsebox/postgres';
 import { pubsubMigrations } from '@pulsebox/pubsub';
 import { pushMigrations } from '@pulsebox/push';
 import { searchMigrations } from '@pulsebox/search';
+import { checkout } from './checkout.ts';
 import { startDatabase } from './database.ts';
 import { isPortFree } from './ports.ts';
 import { stopProcess } from './process-table.ts';
@@ -53,15 +56,17 @@ async function main(): Promise<number> {
     await prepare(databaseUrl);
     stopping.signal.throwIfAborted();
 
+    const fileStoragePath = await fileStorage();
     const environment = {
       ...process.env,
+      FILE_STORAGE_PATH: fileStoragePath,
       ...(await vapidEnvironment(process.env)),
       DATABASE_URL: databaseUrl,
       // Beside the embedded database it could only be that of another one.
       ...(database === undefined ? {} : { DATABASE_DIRECT_URL: undefined }),
     };
     workers = suite.map((app) => superviseWorker(app, environment));
-    const run = describeRun(databaseUrl, workers);
+    const run = describeRun({ databaseUrl, fileStoragePath, workers });
     await writeRunFile(run);
     await untilReady(run, workers);
     process.stdout.write(whatNext(run));
@@ -179,11 +184,26 @@ async function untilOver(
   return 1;
 }
 
-function describeRun(databaseUrl: string, workers: readonly SupervisedWorker[]): RunFile {
+/** What is configured, or a directory beside the database. Whether the former is there is the worker's to say. */
+async function fileStorage(): Promise<string> {
+  const named = process.env['FILE_STORAGE_PATH']?.trim() ?? '';
+  if (named !== '') return resolve(named);
+  await mkdir(checkout.files, { recursive: true });
+  return checkout.files;
+}
+
+interface Started {
+  readonly databaseUrl: string;
+  readonly fileStoragePath: string;
+  readonly workers: readonly SupervisedWorker[];
+}
+
+function describeRun({ databaseUrl, fileStoragePath, workers }: Started): RunFile {
   const meiliUrl = process.env['MEILI_URL'];
   return {
     supervisorPid: process.pid,
     databaseUrl,
+    fileStoragePath,
     ...(meiliUrl === undefined || meiliUrl === '' ? {} : { meiliUrl }),
     workers: workers.map(({ app, pid }) => ({
       name: app.name,

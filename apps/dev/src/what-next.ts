@@ -23,6 +23,9 @@ ${health.join('\n')}
     npm run demo
     npx pulsebox search reykjavik
 
+  A file of your own, in batches, with a progress bar:
+    npx pulsebox import items.ndjson --org acme
+
   With SQL: ${dim('any client; the data stays for the next start')}
     ${run.databaseUrl}
 

@@ -10,9 +10,11 @@ import { postgresMigrations } from '@pulsebox/postgres';
 import { searchMigrations } from '@pulsebox/search';
 import {
   checkDatabase,
+  checkImports,
   checkMail,
   checkRuntimes,
   databaseVariables,
+  importVariables,
   mailVariables,
   openLog,
   openMail,
@@ -23,6 +25,7 @@ import {
   searchVariables,
 } from '@pulsebox/worker-base';
 import { bridgeVariables, checkBridge, openBridge } from './bridge-variables.ts';
+import { importLoops } from './import-loops.ts';
 import { runtimeLoops } from './runtime-loops.ts';
 
 type Variables = typeof databaseVariables &
@@ -30,6 +33,7 @@ type Variables = typeof databaseVariables &
   typeof searchVariables &
   typeof mailVariables &
   typeof bridgeVariables &
+  typeof importVariables &
   typeof runtimeVariables;
 
 const { version } = JSON.parse(readFileSync(new URL('../package.json', import.meta.url), 'utf8')) as {
@@ -38,7 +42,7 @@ const { version } = JSON.parse(readFileSync(new URL('../package.json', import.me
 
 export const workerCommand: WorkerCommand<Variables> = {
   name: 'worker',
-  description: 'Delivers the outbox: search indexing, mailbox sync, the bridge to Pub/Sub.',
+  description: 'Delivers the outbox: search indexing, imports, mailbox sync, the bridge to Pub/Sub.',
   version,
   healthPort: { variable: 'WORKER_HEALTH_PORT', default: 9090 },
   environment: {
@@ -47,6 +51,7 @@ export const workerCommand: WorkerCommand<Variables> = {
     ...searchVariables,
     ...mailVariables,
     ...bridgeVariables,
+    ...importVariables,
     ...runtimeVariables,
   },
   flagVariables: outboxFlags,
@@ -54,6 +59,7 @@ export const workerCommand: WorkerCommand<Variables> = {
     ...checkDatabase(config),
     ...checkMail(config),
     ...checkBridge(config),
+    ...checkImports(config),
     ...checkRuntimes(config),
   ],
   async compose({ config, log, registry }) {
@@ -84,6 +90,8 @@ export const workerCommand: WorkerCommand<Variables> = {
     const bridge = openBridge(config, registry);
     if (bridge === undefined)
       log.info('the bridge to Pub/Sub is off: BRIDGE_PUBSUB_PROJECT_ID and BRIDGE_PUBSUB_TOPIC are not set');
+    const imports = importLoops({ config, outbox, log, registry });
+    if (imports === undefined) log.info('imports are off: FILE_STORAGE_PATH is not set');
     const runtimes = await runtimeLoops({ config, outbox, registry });
     if (runtimes === undefined) log.info('agent runtimes are off: OPENCLAW_RUNTIME is not k8s');
     else log.info({ namespace: runtimes.namespace }, 'agent runtimes');
@@ -96,12 +104,14 @@ export const workerCommand: WorkerCommand<Variables> = {
           ? []
           : [outbox.consume({ group: 'mail', handler: mailHandler, order: 'none' })]),
         ...(bridge === undefined ? [] : [outbox.consume({ group: 'bridge', handler: bridge.handler })]),
+        ...(imports?.loops ?? []),
         ...(runtimes?.loops ?? []),
         outbox.housekeeping,
       ],
       async close(): Promise<void> {
         await bridge?.close();
         await runtimes?.close();
+        await imports?.close();
         await outbox.close();
       },
     };

@@ -3,10 +3,10 @@
 import type { Environment, Loop, Registry } from '@pulsebox/loop';
 import { keeper, openKubernetes, runtimesHandler, runtimesMetrics } from '@pulsebox/runtimes';
 import { runtimeSettings } from '@pulsebox/worker-base';
-import type { OpenedLog, runtimeVariables } from '@pulsebox/worker-base';
+import type { OpenedLog, outboxVariables, runtimeVariables } from '@pulsebox/worker-base';
 
 export interface RuntimeLoopsOptions {
-  readonly config: Environment<typeof runtimeVariables>;
+  readonly config: Environment<typeof runtimeVariables & typeof outboxVariables>;
   readonly outbox: OpenedLog;
   readonly registry: Registry;
 }
@@ -25,7 +25,14 @@ export async function runtimeLoops(options: RuntimeLoopsOptions): Promise<Runtim
   const metrics = runtimesMetrics(registry);
   const cluster = await openKubernetes({ ...settings.access, metrics });
   const { pool, holder } = outbox;
-  const { loop, ring } = keeper({ ...settings, pool, holder, cluster, metrics });
+  const { loop, ring } = keeper({
+    ...settings,
+    pool,
+    holder,
+    cluster,
+    metrics,
+    leaseTtlMs: config.OUTBOX_LEASE_SECONDS * 1_000,
+  });
   return {
     namespace: cluster.namespace,
     loops: [

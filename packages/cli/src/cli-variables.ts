@@ -2,7 +2,13 @@
 
 import { env } from '@pulsebox/loop';
 import type { EnvironmentSchema } from '@pulsebox/loop';
-import { databaseVariables, mailVariables, runtimeVariables, searchVariables } from '@pulsebox/worker-base';
+import {
+  databaseVariables,
+  fileStorageVariables,
+  mailVariables,
+  runtimeVariables,
+  searchVariables,
+} from '@pulsebox/worker-base';
 import { notifyChannelVariable } from './commands/migrate.ts';
 
 const { DATABASE_POOL_SIZE: _ofWorkers, ...database } = databaseVariables;
@@ -13,6 +19,7 @@ export const cliVariables: EnvironmentSchema = {
   ...notifyChannelVariable,
   ...search,
   ...mailVariables,
+  ...fileStorageVariables,
   ...runtimeVariables,
   PULSEBOX_STATE: env.optional(
     env.string({

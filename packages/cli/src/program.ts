@@ -8,6 +8,7 @@ import { declareDead } from './commands/dead.ts';
 import { declareDoctor } from './commands/doctor.ts';
 import { declareEmit } from './commands/emit.ts';
 import { declareGroups } from './commands/groups.ts';
+import { declareImport } from './commands/import.ts';
 import { declareMail } from './commands/mail.ts';
 import { declareMigrate } from './commands/migrate.ts';
 import { declarePubSub } from './commands/pubsub.ts';
@@ -30,6 +31,7 @@ const COMMANDS: readonly ((program: Command, run: Run) => void)[] = [
   declareDead,
   declareSearch,
   declareReindex,
+  declareImport,
   declareMail,
   declarePubSub,
   declarePush,

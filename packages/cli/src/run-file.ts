@@ -16,6 +16,8 @@ export interface RunFile {
   readonly supervisorPid: number;
   readonly databaseUrl: string;
   readonly meiliUrl: string | undefined;
+  /** Where its workers look for files to import. */
+  readonly fileStoragePath: string | undefined;
   readonly workers: readonly RunningWorker[];
 }
 
@@ -63,6 +65,7 @@ function parse(path: string, text: string): RunFile {
       supervisorPid,
       databaseUrl,
       meiliUrl,
+      fileStoragePath,
       workers = [],
     } = JSON.parse(text) as Record<string, unknown>;
     if (
@@ -71,10 +74,11 @@ function parse(path: string, text: string): RunFile {
       supervisorPid > 0 &&
       typeof databaseUrl === 'string' &&
       (meiliUrl === undefined || typeof meiliUrl === 'string') &&
+      (fileStoragePath === undefined || typeof fileStoragePath === 'string') &&
       Array.isArray(workers) &&
       workers.every(isWorker)
     ) {
-      return { path, supervisorPid, databaseUrl, meiliUrl, workers };
+      return { path, supervisorPid, databaseUrl, meiliUrl, fileStoragePath, workers };
     }
   } catch {
     // Told below, with the same words: it is not what `npm start` writes.

@@ -1,6 +1,8 @@
 export type { Connections, DatabaseConfig } from './database-variables.ts';
 export { checkDatabase, connections, databaseVariables } from './database-variables.ts';
 export { emulatorVariables } from './emulator-variables.ts';
+export type { ImportConfig } from './import-variables.ts';
+export { checkImports, fileStorageVariables, importVariables } from './import-variables.ts';
 export type { MailConfig } from './mail-variables.ts';
 export { checkMail, mailVariables, openMail } from './mail-variables.ts';
 export type { MailUpkeepConfig } from './mail-upkeep-variables.ts';
