@@ -30,7 +30,7 @@ async function wait() {
   for (;;) {
     const { status, stdout, stderr } = spawnSync(process.execPath, [PULSEBOX, 'migrate', '--check'], {
       encoding: 'utf8',
-      timeout: Math.max(1_000, deadline - performance.now()),
+      timeout: Math.ceil(Math.max(1_000, deadline - performance.now())),
     });
     if (enough.includes(status)) {
       process.stdout.write(`wait-for: ${goal} is there\n`);

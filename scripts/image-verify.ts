@@ -11,6 +11,8 @@ import { checkWorkers } from './image/suite.ts';
 import { run, whyNotHere } from './image/tools.ts';
 
 const ROOT = join(import.meta.dirname, '..');
+/** What is built: `npm run image:verify -- COMMIT`, or HEAD. What is not committed is not in it. */
+const [REVISION = 'HEAD'] = process.argv.slice(2);
 
 const reason = whyNotHere();
 if (reason === undefined) await main();
@@ -34,8 +36,8 @@ async function verify(store: ImageStore): Promise<void> {
   await store.makeRuntimeBase('node-runtime');
 
   const context = await contextOf(store.folder);
-  const commit = await run('git', ['rev-parse', 'HEAD'], { cwd: ROOT });
-  const time = await run('git', ['log', '-1', '--format=%ct'], { cwd: ROOT });
+  const commit = await run('git', ['rev-parse', REVISION], { cwd: ROOT });
+  const time = await run('git', ['log', '-1', '--format=%ct', REVISION], { cwd: ROOT });
   const images: string[] = [];
   for (const tag of ['first', 'second']) {
     say(`building ${commit.slice(0, 12)}, the ${tag} time`);
@@ -66,12 +68,12 @@ async function verify(store: ImageStore): Promise<void> {
   say('every step of the Dockerfile ran, and the result does what it should');
 }
 
-/** What git has of HEAD, with things in it that must not get into an image. */
+/** What git has of the commit, with things in it that must not get into an image. */
 async function contextOf(folder: string): Promise<string> {
   const context = join(folder, 'context');
   mkdirSync(join(context, 'apps', 'worker', 'dist'), { recursive: true });
   const archive = join(folder, 'head.tar');
-  await run('git', ['archive', '--output', archive, 'HEAD'], { cwd: ROOT });
+  await run('git', ['archive', '--output', archive, REVISION], { cwd: ROOT });
   await run('tar', ['-xf', archive, '-C', context]);
   writeFileSync(join(context, '.env'), 'PASSWORD=intruder\n');
   writeFileSync(join(context, 'apps', 'worker', 'dist', 'intruder.js'), '');

@@ -1,0 +1,92 @@
+// Resources: within the tenant's budget, memory asked for and allowed alike, and a heap that leaves room for the rest.
+
+import { nameOf, podsOf, quantity, workersOf } from '../manifest.ts';
+import type { ContainerSpec, MadePod, Resources } from '../manifest.ts';
+import type { Rule } from '../rule.ts';
+import { settingOf } from './settings.ts';
+
+interface Row {
+  readonly requests: Required<Resources>;
+  readonly limits: Required<Resources>;
+}
+
+/** The table of the first founding document, for all replicas of a component together. docs/operations/deployment.md has it. */
+export const BUDGET: Readonly<Record<string, Row>> = {
+  worker: { requests: { cpu: '100m', memory: '256Mi' }, limits: { cpu: '500m', memory: '1Gi' } },
+  'push-worker': { requests: { cpu: '50m', memory: '128Mi' }, limits: { cpu: '250m', memory: '512Mi' } },
+  'watch-worker': { requests: { cpu: '50m', memory: '128Mi' }, limits: { cpu: '250m', memory: '512Mi' } },
+  postgres: { requests: { cpu: '200m', memory: '256Mi' }, limits: { cpu: '500m', memory: '1Gi' } },
+};
+
+/** What Node keeps outside its heap, idle: code, buffers, threads. */
+const BESIDE_THE_HEAP = 48 * 2 ** 20;
+
+export const budgetRule: Rule = (rendered) => [
+  ...podsOf(rendered.manifests).flatMap((pod) => [
+    ...[...(pod.spec.initContainers ?? []), ...pod.spec.containers].flatMap((container) =>
+      memoryFaults(pod, container),
+    ),
+    ...(rendered.tenant ? overBudget(pod) : []),
+  ]),
+  ...workersOf(rendered.manifests).flatMap((pod) =>
+    pod.spec.containers.flatMap((container) =>
+      heapFaults(pod, container, settingOf(rendered, container, 'NODE_OPTIONS')),
+    ),
+  ),
+];
+
+function memoryFaults({ owner }: MadePod, { name, resources }: ContainerSpec): string[] {
+  const { requests, limits } = resources ?? {};
+  const where = `${nameOf(owner)}, container ${name}`;
+  if (requests?.cpu === undefined || requests.memory === undefined)
+    return [`${where}: asks for no CPU or no memory`];
+  return limits?.memory !== undefined && quantity(limits.memory) === quantity(requests.memory)
+    ? []
+    : [`${where}: its memory limit is not its request: what is not asked for can be taken away again`];
+}
+
+function overBudget({ owner, spec }: MadePod): string[] {
+  const row = BUDGET[owner.metadata.name];
+  if (row === undefined)
+    return owner.kind === 'Deployment' || owner.kind === 'StatefulSet'
+      ? [`${nameOf(owner)}: has no row in the budget`]
+      : [];
+  const replicas = owner.spec?.replicas ?? 1;
+  return (['requests', 'limits'] as const).flatMap((kind) =>
+    (['cpu', 'memory'] as const).flatMap((resource) => {
+      const amounts = (containers: readonly ContainerSpec[]): number[] =>
+        containers.map(({ resources }) => {
+          const amount = resources?.[kind]?.[resource];
+          return amount === undefined ? (kind === 'limits' ? Number.POSITIVE_INFINITY : 0) : quantity(amount);
+        });
+      const running = amounts(spec.containers).reduce((sum, amount) => sum + amount, 0);
+      // Init containers run one after the other, before the others.
+      const taken = replicas * Math.max(running, ...amounts(spec.initContainers ?? []));
+      const allowed = quantity(row[kind][resource]);
+      return taken <= allowed * 1.000_001
+        ? []
+        : [
+            `${nameOf(owner)}: ${kind} of ${resource} are beyond the budget of ${row[kind][resource]}${taken === Number.POSITIVE_INFINITY ? ': there is no limit' : ''}`,
+          ];
+    }),
+  );
+}
+
+function heapFaults(
+  { owner }: MadePod,
+  { resources, name }: ContainerSpec,
+  nodeOptions: string | undefined,
+): string[] {
+  const where = `${nameOf(owner)}, container ${name}`;
+  const heap = /--max-old-space-size=(\d+)/.exec(nodeOptions ?? '')?.[1];
+  if (heap === undefined)
+    return [
+      `${where}: NODE_OPTIONS has no --max-old-space-size: Node would size its heap by the node's memory`,
+    ];
+  const limit = quantity(resources?.limits?.memory ?? 0);
+  return Number(heap) * 2 ** 20 + BESIDE_THE_HEAP <= limit
+    ? []
+    : [
+        `${where}: a heap of ${heap} MiB leaves less than ${BESIDE_THE_HEAP / 2 ** 20} MiB of its limit for the rest`,
+      ];
+}
