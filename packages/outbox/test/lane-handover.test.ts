@@ -135,15 +135,14 @@ test('what moves while a worker looks at who holds what makes it look once more'
   await withLanes(2);
   let notice = (): void => undefined;
   let looks = 0;
-  const db = {
-    async query(...given: Parameters<typeof database.pool.query>): Promise<unknown> {
-      const answer: unknown = await database.pool.query(...given);
-      if (given[0] !== LANE_HOLDERS) return answer;
-      looks += 1;
-      if (looks === 1) notice();
-      return answer;
-    },
-  } as unknown as Queryable;
+  const query = async (config: string, values?: unknown[]): Promise<unknown> => {
+    const answer = await database.pool.query(config, values);
+    if (config !== LANE_HOLDERS) return answer;
+    looks += 1;
+    if (looks === 1) notice();
+    return answer;
+  };
+  const db = { query } as unknown as Queryable;
   const waker = createWaker({ connection: undefined, log: quiet });
   let learns: (lanes: number) => void = () => undefined;
   const reader: LaneReader = {

@@ -1,61 +1,29 @@
 // The reader of one lane: takes its lease, hands over batch after batch, stores, and reads ahead meanwhile.
 
-import type { Jobs } from '@pulsebox/jobs';
 import type { Logger, LoopCheck, TickContext, TickResult } from '@pulsebox/loop';
-import type { Queryable } from '@pulsebox/postgres';
-import type { StartFrom } from '../group/consumer-group.ts';
+import { SinkError } from '../deliver/sink-error.ts';
 import { registerGroup } from '../group/consumer-group.ts';
-import type { DeliveryOrder } from '../deliver/deliver.ts';
-import { createCaution } from '../parked/attempt-caution.ts';
-import type { Caution } from '../parked/attempt-caution.ts';
-import type { OutboxEvent } from '../log/event.ts';
+import type { StartFrom } from '../group/consumer-group.ts';
 import { finishResize } from '../group/finish-resize.ts';
 import { deleteGoneQueues } from '../group/gone-queues.ts';
-import type { Handler } from '../deliver/handler.ts';
 import { announceLanes } from '../lease/lane-notice.ts';
-import { openLaneSession } from './lane-session.ts';
-import type { LaneSession, LaneSessionOptions } from './lane-session.ts';
 import { leaseLost } from '../lease/lease-lost.ts';
-import { deliverCarefully } from '../parked/one-by-one.ts';
-import type { Overdue } from '../parked/one-by-one.ts';
 import type { OutboxMetrics } from '../outbox-metrics.ts';
-import { logParked } from '../parked/park-log.ts';
-import { eventsToPark, storeCursorAndPark } from '../parked/park.ts';
-import type { EventToPark } from '../parked/park.ts';
+import { deliverBatch, redriveDue } from './lane-batch.ts';
+import { beginLane, openLane } from './open-lane.ts';
+import type { LaneInHand, OpenLaneOptions } from './open-lane.ts';
 import { createPause } from './pause.ts';
 import type { PauseOptions } from './pause.ts';
-import type { ReadBatch } from '../read/read-batch.ts';
-import { createLaneRedrive } from '../parked/redrive.ts';
-import type { LaneRedrive } from '../parked/redrive.ts';
-import type { Transact } from '../parked/redrive-attempt.ts';
-import { createRedriveSchedule } from '../parked/redrive-schedule.ts';
-import type { RedriveSchedule, Timer } from '../parked/redrive-schedule.ts';
-import type { RetryPolicy } from '../deliver/retry.ts';
-import { SinkError } from '../deliver/sink-error.ts';
 import { announceSleep, nextRest } from './sleep.ts';
-import type { LaneOfGroup } from '../lease/store-cursor.ts';
 import type { Waker } from './waker.ts';
 
-export interface LaneReaderOptions {
-  /** Its queries end: one that is unanswered for as long as the lease lasts is of no use to its holder any more. */
-  readonly db: Queryable;
-  readonly lane: LaneOfGroup;
-  readonly handler: Handler;
-  readonly holder: string;
+export interface LaneReaderOptions extends OpenLaneOptions {
   readonly waker: Waker;
   readonly metrics: OutboxMetrics | undefined;
-  readonly batchSize: number;
   readonly startFrom: StartFrom;
   readonly pollMs: number;
   readonly idleWaitMs: number;
-  readonly leaseTtlMs: number;
-  readonly order: DeliveryOrder;
   readonly pause: PauseOptions;
-  readonly retry: RetryPolicy;
-  readonly jobs: Jobs | undefined;
-  readonly transact: Transact;
-  /** Of its ticks, in milliseconds. */
-  readonly deadlineMs: number;
   /** Told of how many lanes this is one, whenever the reader asks the database. */
   readonly onLanes: (lanes: number) => void;
 }
@@ -77,19 +45,6 @@ export interface LaneReader {
   close(): Promise<void>;
 }
 
-/** The lane for as long as its lease is held. */
-interface Held {
-  readonly session: LaneSession;
-  readonly schedule: RedriveSchedule | undefined;
-  readonly redrive: LaneRedrive;
-  readonly caution: Caution;
-  readonly overdue: Overdue;
-  /** What the last reader left behind has been looked at. */
-  begun: boolean;
-  /** A batch of the log goes between two of parked events, so that neither keeps the other waiting. */
-  mayRedrive: boolean;
-}
-
 /** Whoever asked tries every 50 ms: a reader that polls faster than that must not take the lane back first. */
 const HANDED_OVER_FOR_MS = 250;
 /** The other lanes are on their way to the barrier. */
@@ -99,10 +54,10 @@ const AFTER_EXPIRY_MS = 20;
 const LEAST_STANDBY_MS = 50;
 
 export function createLaneReader(options: LaneReaderOptions): LaneReader {
-  const { db, lane, waker, batchSize, pollMs, idleWaitMs, leaseTtlMs } = options;
+  const { db, lane, waker, batchSize, pollMs, idleWaitMs } = options;
   const { group } = lane;
   const pause = createPause(group, options.pause, (paused) => options.metrics?.paused.set(group, paused));
-  let held: Held | undefined;
+  let held: LaneInHand | undefined;
   let standbyFor: string | undefined;
   let standbyMs = pollMs;
   let lastEventAtMs = performance.now();
@@ -133,19 +88,20 @@ export function createLaneReader(options: LaneReaderOptions): LaneReader {
     }
   }
 
-  async function turnHeld(from: Held, context: TickContext): Promise<TickResult> {
-    const { session, redrive, caution } = from;
-    if (!from.begun) await begin(from, context.log);
+  async function turnHeld(inHand: LaneInHand, context: TickContext): Promise<TickResult> {
+    const { session, redrive, caution } = inHand;
+    if (!inHand.begun) await beginLane(inHand, context.log);
+    const work = { context, options: { ...options, onSinkThere: () => pause.end(context.log) } };
     // On the way to a barrier only what the log has: a redrive could be under way when the last lane arrives there.
-    if (from.mayRedrive && session.state.barrier === null) {
-      from.mayRedrive = false;
-      const events = await redriveDue(from, context);
+    if (inHand.mayRedrive && session.state.barrier === null) {
+      inHand.mayRedrive = false;
+      const events = await redriveDue(inHand, work);
       if (events > 0) return { events, nextInMs: 0 };
     }
     const batch = await session.current(caution.oneByOne ? 1 : batchSize);
     // Read or not, nothing is handed to a handler without the lease: events of its keys may be further on elsewhere.
     session.lease.signal.throwIfAborted();
-    from.mayRedrive = true;
+    inHand.mayRedrive = true;
     if (batch.reached === 'barrier') return await waitAtBarrier();
     if (batch.events.length === 0) {
       // Others' events alone: walk on.
@@ -153,45 +109,25 @@ export function createLaneReader(options: LaneReaderOptions): LaneReader {
       await caution.passed('caughtUp');
       return { events: 0, nextInMs: Math.min(await restAfterEmptyLook(), redrive.nextLookInMs()) };
     }
-    await deliverAndStore(from, batch, context);
+    const outcome = await deliverBatch(inHand, batch, work);
+    if (!outcome.advanced) {
+      await close();
+      throw leaseLost(group, 'the batch');
+    }
     lastEventAtMs = performance.now();
     return { events: batch.events.length, nextInMs: 0 };
   }
 
-  /** Parked events and the timers of those that are tried next, both or neither. */
-  function parkingOn(timers: RedriveSchedule): NonNullable<LaneSessionOptions['storeAndPark']> {
-    return async (stored, parking) => {
-      await timers.prepare();
-      return await options.transact(async (client) => {
-        const outcome = await storeCursorAndPark(client, lane, stored, parking);
-        if (outcome.advanced) await timers.set(client, parking.flatMap(timerOf));
-        return outcome;
-      });
-    };
-  }
-
-  async function open(log: Logger): Promise<Held | undefined> {
+  async function open(log: Logger): Promise<LaneInHand | undefined> {
     standbyMs = pollMs;
     const lanes = await registerGroup(db, group, options.startFrom);
     options.onLanes(lanes);
-    // Anew with each lease: a group that was retired meanwhile has lost its queue.
-    const schedule = options.jobs === undefined ? undefined : createRedriveSchedule(options.jobs, lane);
     if (lane.lane >= lanes) return undefined;
-    const opened = await openLaneSession(
-      {
-        db,
-        lane,
-        holder: options.holder,
-        leaseTtlMs,
-        batchSize,
-        ...(schedule === undefined ? {} : { storeAndPark: parkingOn(schedule) }),
-      },
-      {
-        onRenewalError: (error) =>
-          log.warn({ err: error, group }, 'the lease could not be renewed; trying again'),
-        onWanted: () => waker.wake(),
-      },
-    );
+    const opened = await openLane(options, {
+      onRenewalError: (error) =>
+        log.warn({ err: error, group }, 'the lease could not be renewed; trying again'),
+      onWanted: () => waker.wake(),
+    });
     if (!opened.opened) {
       if (standbyFor !== opened.heldBy)
         log.info({ ...lane, heldBy: opened.heldBy }, 'standing by: another worker reads');
@@ -199,38 +135,12 @@ export function createLaneReader(options: LaneReaderOptions): LaneReader {
       standbyMs = restOnStandby(opened.expiresInMs);
       return undefined;
     }
-    const { session } = opened;
-    const { handler, order, retry, deadlineMs } = options;
-    const { lease } = session;
+    const { session } = opened.inHand;
     options.onLanes(session.state.slice.lanes);
-    log.info({ ...lane, fencing: lease.token }, 'reading');
+    log.info({ ...lane, fencing: session.lease.token }, 'reading');
     standbyFor = undefined;
     options.metrics?.paused.set(group, false);
-    return {
-      session,
-      schedule,
-      redrive: createLaneRedrive({
-        db,
-        lane,
-        lease,
-        handler,
-        order,
-        batchSize,
-        deadlineMs,
-        schedule,
-        policy: retry,
-        transact: options.transact,
-      }),
-      caution: createCaution({
-        db,
-        lane: { ...lane, token: lease.token },
-        batchSize,
-        maxAttempts: retry.maxAttempts,
-      }),
-      overdue: new Map(),
-      begun: false,
-      mayRedrive: true,
-    };
+    return opened.inHand;
   }
 
   /**
@@ -240,61 +150,6 @@ export function createLaneReader(options: LaneReaderOptions): LaneReader {
   function restOnStandby(expiresInMs: number): number {
     if (waker.state !== 'listening') return pollMs;
     return Math.min(Math.max(expiresInMs, LEAST_STANDBY_MS) + AFTER_EXPIRY_MS, Math.max(pollMs, idleWaitMs));
-  }
-
-  /** What the last reader of the lane left behind, if it died. */
-  async function begin(from: Held, log: Logger): Promise<void> {
-    const { session, redrive, caution } = from;
-    const diedInRedrive = await redrive.recover(log);
-    // A redrive and a batch of the log are never under way at once: then no batch was.
-    await caution.begin({ followsDead: session.tookOver && !diedInRedrive, position: session.position });
-    from.begun = true;
-  }
-
-  async function redriveDue({ session, redrive }: Held, context: TickContext): Promise<number> {
-    const redriven = await redrive.turn(context);
-    if (redriven === undefined) return 0;
-    pause.end(context.log);
-    session.countDelivered(redriven.delivered.length);
-    options.metrics?.deliveryLag.observe(group, redriven.delivered, redriven.atMs);
-    return redriven.events;
-  }
-
-  async function deliverAndStore(from: Held, batch: ReadBatch, context: TickContext): Promise<void> {
-    const { session, redrive, caution, overdue } = from;
-    // A batch that is not full was the end of the log: what comes after it is better read afresh.
-    if (batch.reached === 'more' && !caution.oneByOne) session.readAhead(batch);
-    const { free, held: waiting } = await redrive.sift(batch.events);
-    const delivered = await deliverCarefully({
-      delivery: {
-        handler: options.handler,
-        batch: { ...lane, events: free },
-        context: {
-          signal: AbortSignal.any([context.signal, session.lease.signal]),
-          fencingToken: session.lease.token,
-          progress: () => context.progress(),
-          log: context.log,
-        },
-        order: options.order,
-        confirmLease: () => session.lease.renewNow(),
-      },
-      caution,
-      overdue,
-      deadlineMs: options.deadlineMs,
-    });
-    // It took something or refused it: it is there.
-    if (free.length > 0) pause.end(context.log);
-    const parking = eventsToPark(delivered, waiting, options.retry);
-    if (parking.length > 0) redrive.expect(parking);
-    const outcome = await session.advance(batch, parking);
-    if (!outcome.advanced) {
-      await close();
-      throw leaseLost(group, 'the batch');
-    }
-    overdue.clear();
-    if (parking.length > 0) logParked(context.log, group, parking);
-    observeDelivery(batch, parking);
-    await caution.passed(batch.events.length);
   }
 
   async function restAfterEmptyLook(): Promise<number> {
@@ -332,12 +187,6 @@ export function createLaneReader(options: LaneReaderOptions): LaneReader {
     return { events: 0, nextInMs: 0 };
   }
 
-  function observeDelivery(batch: ReadBatch, parking: readonly EventToPark[]): void {
-    if (options.metrics === undefined) return;
-    const nowMs = batch.readAtMs + (performance.now() - batch.receivedAtMs);
-    options.metrics.deliveryLag.observe(group, without(batch.events, parking), nowMs);
-  }
-
   async function close(reserveForMs?: number): Promise<void> {
     const closing = held;
     held = undefined;
@@ -355,15 +204,4 @@ export function createLaneReader(options: LaneReaderOptions): LaneReader {
     check: () => pause.check(),
     close: () => close(),
   };
-}
-
-function timerOf({ event, failed }: EventToPark): Timer[] {
-  if (failed?.verdict.state !== 'parked') return [];
-  return [{ position: event.position, waitMs: failed.verdict.waitMs }];
-}
-
-function without(events: readonly OutboxEvent[], parking: readonly EventToPark[]): readonly OutboxEvent[] {
-  if (parking.length === 0) return events;
-  const parked = new Set(parking.map(({ event }) => event));
-  return events.filter((event) => !parked.has(event));
 }
