@@ -2,13 +2,12 @@
 
 import { writeFile } from 'node:fs/promises';
 import { serverSettings, startBenchServer } from './harness/bench-server.ts';
-import { describeMachine } from './harness/machine.ts';
+import { describeMachine, loadNow } from './harness/machine.ts';
 import { helpText, parseOptions } from './harness/options.ts';
 import type { BenchOptions } from './harness/options.ts';
 import { startRedis } from './harness/redis.ts';
 import { renderReport } from './harness/report.ts';
-import type { RunReport } from './harness/report.ts';
-import type { ScenarioReport } from './harness/scenario.ts';
+import type { MeasuredScenario, RunReport } from './harness/report.ts';
 import { bloat } from './scenarios/bloat.ts';
 import { drain } from './scenarios/drain.ts';
 import { emit } from './scenarios/emit.ts';
@@ -35,25 +34,40 @@ const scenarios = [
   fleet,
   takeover,
   retention,
-  indexing,
   push,
-  pubsub,
   mail,
+  pubsub,
+  indexing,
 ];
 
 const QUICK_SCALE = 0.1;
 
-async function bench(options: BenchOptions): Promise<RunReport> {
+/** `onScenario` gets the report so far after each scenario. */
+async function bench(
+  options: BenchOptions,
+  onScenario: (report: RunReport) => Promise<void>,
+): Promise<RunReport> {
   const machine = describeMachine();
   const server = await startBenchServer();
   const redis = await startRedis();
   const startedAtMs = performance.now();
-  const reports: Record<string, ScenarioReport> = {};
+  const reports: Record<string, MeasuredScenario> = {};
   let redisVersion: string | undefined;
+  const reportSoFar = (): RunReport => ({
+    machine: {
+      ...machine,
+      postgres: server.version,
+      redis: redisVersion ?? (redis === undefined ? 'not found, BullMQ on Redis skipped' : 'found'),
+    },
+    quick: options.quick,
+    repeat: options.repeat,
+    settings: serverSettings,
+    scenarios: reports,
+  });
   try {
     for (const scenario of scenarios) {
       if (options.only.length > 0 && !options.only.includes(scenario.name)) continue;
-      reports[scenario.name] = await scenario.run({
+      const report = await scenario.run({
         server,
         redisUrl: redis?.url,
         scale: options.quick ? QUICK_SCALE : 1,
@@ -63,22 +77,14 @@ async function bench(options: BenchOptions): Promise<RunReport> {
           process.stderr.write(`${String(elapsed).padStart(5)} s  ${scenario.name}: ${line}\n`);
         },
       });
+      reports[scenario.name] = { ...report, loadAfter: loadNow() };
+      await onScenario(reportSoFar());
     }
   } finally {
     redisVersion = await redis?.stop();
     await server.stop();
   }
-  return {
-    machine: {
-      ...machine,
-      postgres: server.version,
-      redis: redisVersion ?? 'not found, BullMQ on Redis skipped',
-    },
-    quick: options.quick,
-    repeat: options.repeat,
-    settings: serverSettings,
-    scenarios: reports,
-  };
+  return reportSoFar();
 }
 
 let options: BenchOptions | undefined;
@@ -94,8 +100,11 @@ try {
 if (options?.help === true) {
   process.stdout.write(helpText(scenarios));
 } else if (options !== undefined) {
-  const report = await bench(options);
+  const { jsonFile } = options;
+  // After each scenario: a run that is ended early leaves what it has measured.
+  const report = await bench(options, async (soFar) => {
+    if (jsonFile !== undefined) await writeFile(jsonFile, `${JSON.stringify(soFar, undefined, 2)}\n`);
+  });
   process.stdout.write(`${renderReport(report)}\n`);
-  if (options.jsonFile !== undefined)
-    await writeFile(options.jsonFile, `${JSON.stringify(report, undefined, 2)}\n`);
+  if (jsonFile !== undefined) await writeFile(jsonFile, `${JSON.stringify(report, undefined, 2)}\n`);
 }

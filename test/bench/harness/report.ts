@@ -5,12 +5,17 @@ import type { Machine } from './machine.ts';
 import { renderTable } from './render-table.ts';
 import type { ScenarioReport } from './scenario.ts';
 
+export interface MeasuredScenario extends ScenarioReport {
+  /** The load of the machine's last minute when it ended: what else went on beside it. */
+  readonly loadAfter: number;
+}
+
 export interface RunReport {
   readonly machine: Machine & { readonly postgres: string; readonly redis: string };
   readonly quick: boolean;
   readonly repeat: number;
   readonly settings: Readonly<Record<string, string>>;
-  readonly scenarios: Readonly<Record<string, ScenarioReport>>;
+  readonly scenarios: Readonly<Record<string, MeasuredScenario>>;
 }
 
 export function renderReport(report: RunReport): string {
@@ -35,6 +40,7 @@ export function renderReport(report: RunReport): string {
   ].join('\n\n');
 }
 
-function renderScenario(report: ScenarioReport): string {
-  return [`## ${report.title}`, ...report.tables.map(renderTable), ...report.notes].join('\n\n');
+function renderScenario(report: MeasuredScenario): string {
+  const load = `Load of the machine as it ended: ${report.loadAfter}.`;
+  return [`## ${report.title}`, ...report.tables.map(renderTable), ...report.notes, load].join('\n\n');
 }
