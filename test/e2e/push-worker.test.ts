@@ -222,6 +222,57 @@ test('an event without a user becomes a dead letter, and nobody is notified', as
   expect(rows).toEqual([{ state: 'dead', topic: 'push.requested' }]);
 });
 
+test('at the lowest level of the log nothing tells an endpoint, a key or a token, whatever goes wrong', async () => {
+  const browsers: BrowserSubscription[] = [];
+  for (let n = 0; n < 8; n += 1) browsers.push(await browserOf('ann'));
+  // What a stranger stored: no point of the curve, and an endpoint inside the network.
+  await db.pool.query(
+    `insert into app.push_subscriptions (user_id, endpoint, p256dh, auth)
+     values ('ann', 'https://169.254.169.254/inside-secret', repeat('s', 87), repeat('t', 22)),
+            ('ann', $1, repeat('s', 87), repeat('t', 22))`,
+    [`${service.origin}/send/keyless-secret`],
+  );
+  const secret = (text: string): string => text.slice(-20);
+  service.answer((endpoint, request) => {
+    const body = `{"reason":"${endpoint} ${browsers[0]?.auth}"}`;
+    if (request === 1) return 'reset';
+    if (request === 2) return { status: 403, body };
+    if (request === 3) return { status: 400, body };
+    if (request === 4) return { status: 429, body, headers: { 'retry-after': endpoint } };
+    if (request === 5) return { status: 410, body };
+    if (request === 6) return { status: 307, headers: { location: endpoint } };
+    if (request === 7) return { status: 500, body };
+    return undefined;
+  });
+  const { worker, origin } = await startWorker({ LOG_LEVEL: 'trace', PUSH_WORKER_POLL_SECONDS: '0.2' });
+  await emit('push.requested', { user_id: 'ann', payload: { title: 'Hello', body: 'a private matter' } });
+  await eventually(async () => {
+    await db.pool.query(
+      `update pgboss.job set start_after = now() where name = 'push-retry' and state = 'created'`,
+    );
+    const { rows } = await db.pool.query<{ n: number }>(
+      `select count(*)::int as n from push.delivery where outcome not in ('waiting')`,
+    );
+    return rows[0]?.n === 10;
+  });
+  const seen: string[] = [];
+  for (const path of ['/health', '/health/ready', '/metrics'])
+    seen.push(await (await fetch(origin + path)).text());
+  worker.kill('SIGTERM');
+  expect(await worker.exited).toMatchObject({ code: 0 });
+  const { rows } = await db.pool.query('select data, output from pgboss.job');
+  const { rows: dead } = await db.pool.query('select errors from outbox.parked');
+  const told = [worker.output(), ...seen, JSON.stringify([rows, dead])].join('\n');
+  expect(told).toContain('"level":"debug"');
+  for (const { endpoint, p256dh, auth } of browsers)
+    for (const text of [endpoint, p256dh, auth]) expect(told).not.toContain(secret(text));
+  const tokens = service.received.map(({ authorization }) => authorization);
+  for (const text of [keys.privateKey, 'inside-secret', 'keyless-secret', 's'.repeat(87), ...tokens])
+    expect(told).not.toContain(text);
+  // Neither is what was meant for the user, but for the jobs that still have to send it.
+  expect([worker.output(), ...seen, JSON.stringify(dead)].join('\n')).not.toContain('a private matter');
+});
+
 test('what is refused in a retry stands among the dead letters, and its replay arrives', async () => {
   const browser = await browserOf('ann');
   const { worker } = await startWorker({ PUSH_WORKER_POLL_SECONDS: '0.2' });

@@ -24,6 +24,33 @@ test.each([
   'https://10.0.0.1/x',
   'https://[fd00:ec2::254]/x',
   'https://[fe80::1]/x',
+  'https://127.0.0.1./x',
+  'https://127.0.1/x',
+  'https://0177.0.0.1/x',
+  'https://0x7f000001/x',
+  'https://①②⑦.⓪.⓪.①/x',
+  'https://１２７.０.０.１/x',
+  'https://169。254。169。254/x',
+  'https:\\\\127.0.0.1\\x',
+  'https:127.0.0.1/x',
+  'https://@127.0.0.1/x',
+  'https://fcm.googleapis.com@127.0.0.1/x',
+  'https://127.0.0.1%2f.example/x',
+  'https://12\n7.0.0.1/x',
+  'https://0/x',
+  'https://[::]/x',
+  'https://[::127.0.0.1]/x',
+  'https://[::ffff:0:127.0.0.1]/x',
+  'https://[64:ff9b::127.0.0.1]/x',
+  'https://[2002:7f00:1::]/x',
+  'https://[2001:0:7f00:1::]/x',
+  'https://[fe80::1%25eth0]/x',
+  'https://push.example:0/x',
+  'https://push.example:99999/x',
+  'https://a b/x',
+  'javascript:alert(1)//x',
+  'data:,/x',
+  'blob:https://push.example/x',
   `https://push.example/${'x'.repeat(2_000)}`,
 ])('%s is refused, and what comes after the host is not repeated', (endpoint) => {
   let fault: unknown;
@@ -34,6 +61,28 @@ test.each([
   }
   expect(fault).toMatchObject({ code: 'PUSH_ENDPOINT_FORBIDDEN' });
   expect(String(fault)).not.toMatch(/\/x|ann:|swordfish|latest/);
+});
+
+test('of the last one, what browsers would strip is stripped, and the rest is what is checked', () => {
+  expect(parseEndpoint(' https://push.exa\tmple/a\nb c?d e#f ')).toEqual({
+    origin: 'https://push.example',
+    path: '/ab%20c?d%20e',
+  });
+  // Names are compared as DNS has them, whatever they are written in.
+  expect(parseEndpoint('https://BÜCHER.example/x').origin).toBe('https://xn--bcher-kva.example');
+  const policy = { allowedOrigins: ['https://fcm.googleapis.com'] };
+  for (const other of [
+    'https://fcm.googleapis.com./x',
+    'https://fcm.googleapis.com.evil.example/x',
+    'https://evil.example/fcm.googleapis.com',
+    'https://fcm.googleapis.com:8443/x',
+    'https://fcm。googleapis。com.evil.example/x',
+    'https://fcm.googleapis.com\\.evil.example@evil.example/x',
+  ]) {
+    const origin = new URL(other).origin;
+    if (origin === 'https://fcm.googleapis.com') continue;
+    expect(() => parseEndpoint(other, policy), other).toThrow('an allowed origin');
+  }
 });
 
 test('an endpoint of the public internet is taken apart', () => {

@@ -30,6 +30,40 @@ test('the longest plaintext fits and one byte more does not, counted as UTF-8', 
   );
 });
 
+test('what is measured is what is sent: UTF-8, with half a surrogate pair written as an escape', () => {
+  expect(createMessage({ title: '\ud83d' }).plaintext).toBe('{"title":"\\ud83d"}');
+  expect(createMessage({ title: '🎉' }).plaintext).toBe('{"title":"🎉"}');
+  const room = LONGEST_PLAINTEXT - '{"title":""}'.length;
+  // Four bytes as a pair, six each as halves.
+  expect(() => createMessage({ title: '🎉'.repeat(Math.floor(room / 4)) })).not.toThrow();
+  expect(() => createMessage({ title: '🎉'.repeat(Math.floor(room / 4) + 1) })).toThrow('3,99');
+  expect(() => createMessage({ title: '\ud83d'.repeat(Math.floor(room / 6)) })).not.toThrow();
+  expect(() => createMessage({ title: '\ud83d'.repeat(Math.floor(room / 6) + 1) })).toThrow('3,99');
+  expect(() => createMessage({ title: '\u0000'.repeat(1_000) })).toThrow('bytes as JSON, got 6,012');
+});
+
+test('the names of the prototype are names like others: refused, and only data among data', () => {
+  const given = JSON.parse('{"title":"x","__proto__":{"body":"y"}}') as object;
+  expect(() => createMessage(given)).toThrow('got "__proto__" as well');
+  expect(() => createMessage(JSON.parse('{"constructor":{"prototype":{}}}') as object)).toThrow(
+    '"constructor"',
+  );
+  const data = JSON.parse('{"__proto__":{"polluted":true},"toString":1}') as object;
+  expect(createMessage({ data }).plaintext).toBe('{"data":{"__proto__":{"polluted":true},"toString":1}}');
+  expect(({} as { polluted?: boolean }).polluted).toBeUndefined();
+  // What is inherited is none of it.
+  expect(() => createMessage(Object.create({ title: 'x' }) as object)).toThrow('at least one of');
+});
+
+test('a payload that cannot be written is refused in words, not by a broken stack', () => {
+  let data: unknown = 1;
+  for (let n = 0; n < 100_000; n += 1) data = [data];
+  expect(() => createMessage({ data })).toThrow('one that is nested too deeply');
+  const circle: Record<string, unknown> = {};
+  circle['self'] = circle;
+  expect(() => createMessage({ data: circle })).toThrow('a payload that can be written as JSON');
+});
+
 test.each([
   [{ title: 1 }, {}, "expected the payload's title to be a text, got 1"],
   ['Hello', {}, 'expected a payload that is an object, got "Hello"'],

@@ -1,5 +1,6 @@
 // One message to one subscription, against a real push service over TLS.
 
+import { createECDH, ECDH } from 'node:crypto';
 import { createMessage, createPushSender, generateVapidKeys } from '@pulsebox/push';
 import type { Outcome, PushSender, PushSenderOptions } from '@pulsebox/push';
 import { createCertificate, eventually, startPushService } from '@pulsebox/test-support';
@@ -248,6 +249,18 @@ test('a service that fails again and again is left alone; others are not', async
   expect(await send(sender, other.subscribe())).toMatchObject({ kind: 'sent' });
 });
 
+function inAnotherForm(p256dh: string, form: number): string {
+  const point = Buffer.from(p256dh, 'base64url');
+  point[0] = form;
+  return point.toString('base64url');
+}
+
+function ofCurve(name: string): string {
+  const pair = createECDH(name);
+  pair.generateKeys();
+  return pair.getPublicKey('base64url');
+}
+
 test('keys that are none are told from a service that is away', async () => {
   const service = await start();
   const browser = service.subscribe();
@@ -256,6 +269,20 @@ test('keys that are none are told from a service that is away', async () => {
     { p256dh: 'AAAA' },
     { p256dh: Buffer.alloc(65, 4).toString('base64url') },
     { auth: 'AA' },
+    { p256dh: Buffer.alloc(65).toString('base64url') },
+    // The point at infinity, and points written in other ways.
+    { p256dh: 'AA' },
+    { p256dh: inAnotherForm(browser.p256dh, 6) },
+    { p256dh: inAnotherForm(browser.p256dh, 7) },
+    {
+      p256dh: ECDH.convertKey(browser.p256dh, 'prime256v1', 'base64url', 'base64url', 'compressed') as string,
+    },
+    // Of other curves, and beyond the field.
+    { p256dh: ofCurve('secp256k1') },
+    { p256dh: ofCurve('secp384r1') },
+    { p256dh: Buffer.concat([Buffer.from([4]), Buffer.alloc(64, 0xff)]).toString('base64url') },
+    { p256dh: '' },
+    { p256dh: '\u0000'.repeat(87) },
   ])
     expect(await send(sender, { ...browser, ...broken })).toMatchObject({ kind: 'invalid' });
   expect(service.counts.requests).toBe(0);

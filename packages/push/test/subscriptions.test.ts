@@ -69,7 +69,12 @@ test('SQL alone will do, with base64 in either alphabet, padded or not', async (
 test.each([
   [{ p256dh: 'AAAA' }, 'expected p256dh to be 65 bytes in base64url, got 4 characters that are not'],
   [{ p256dh: Buffer.alloc(65, 4).toString('base64url') }, 'expected p256dh to be a point of P-256'],
+  [
+    { p256dh: Buffer.concat([Buffer.from([6]), Buffer.alloc(64, 1)]).toString('base64url') },
+    'expected p256dh to be a point of P-256',
+  ],
   [{ auth: 'short' }, 'expected auth to be 16 bytes'],
+  [{ userId: 'ü'.repeat(251) }, 'expected a user of at most 500 bytes, got 502'],
   [{ userId: '' }, 'expected a user'],
   [{ endpoint: 'http://push.example/x' }, 'expected an endpoint that starts with https://'],
   [{ endpoint: 'https://192.168.0.1/x' }, 'expected an endpoint with a public address'],
@@ -89,6 +94,40 @@ test('the table itself refuses what no browser has', async () => {
     ['ann', endpoint, p256dh, `${auth}==`],
   ])
     await expect(database.pool.query(insert, values)).rejects.toMatchObject({ code: '23514' });
+});
+
+test.each([
+  [{ user: '' }, 'user_id'],
+  [{ user: 'u'.repeat(501) }, 'user_id'],
+  [{ endpoint: 'http://push.example/very-secret' }, 'endpoint'],
+  [{ endpoint: `https://push.example/very-secret/${'x'.repeat(2_000)}` }, 'endpoint'],
+  [{ p256dh: 'short' }, 'p256dh'],
+  [{ auth: null }, 'auth'],
+])('SQL says what is wrong with %j, and no error of it tells an endpoint or a key', async (fault, said) => {
+  const good = { user: 'ann', endpoint: 'https://push.example/very-secret', ...keysOf(browserKeys()) };
+  const { user, endpoint: where, p256dh, auth } = { ...good, ...fault };
+  const values = [user, where, p256dh, auth];
+  const error = await database.pool.query('select app.push_subscribe($1, $2, $3, $4)', values).then(
+    () => undefined,
+    (thrown: unknown) => thrown as Error,
+  );
+  expect(error).toMatchObject({ code: '23514', message: expect.stringContaining(said) as string });
+  const told = `${error?.message} ${JSON.stringify(error)}`;
+  for (const secret of ['very-secret', good.p256dh, good.auth]) expect(told).not.toContain(secret);
+  expect(await rows()).toEqual([]);
+});
+
+test('a browser that names itself at length is stored all the same', async () => {
+  for (const userAgent of ['x'.repeat(5_000), '世'.repeat(5_000), '🎉'.repeat(5_000)]) {
+    await subscribe(database.pool, { userId: 'ann', endpoint, ...keysOf(browserKeys()), userAgent });
+    await database.pool.query('select app.push_subscribe($1, $2, $3, $4, $5)', [
+      'ann',
+      endpoint,
+      ...Object.values(keysOf(browserKeys())),
+      userAgent,
+    ]);
+  }
+  expect(await rows()).toHaveLength(1);
 });
 
 test('a page that unsubscribes is forgotten', async () => {

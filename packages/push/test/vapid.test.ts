@@ -84,6 +84,16 @@ test('a token is made once for an origin, renewed in the middle of its life, and
   expect(headers.authorization('https://one.example')).not.toBe(second);
 });
 
+test('origins that strangers make up do not push the token of a service out that is in use', () => {
+  const headers = vapidHeaders({ ...generateVapidKeys(), subject });
+  const first = headers.authorization('https://web.push.apple.com');
+  for (let n = 0; n < 1_500; n += 1) {
+    headers.authorization(`https://${n}.example`);
+    if (n % 100 === 0) headers.authorization('https://web.push.apple.com');
+  }
+  expect(headers.authorization('https://web.push.apple.com')).toBe(first);
+});
+
 test('origins that strangers make up do not pile up', () => {
   let signed = 0;
   const headers = vapidHeaders(
