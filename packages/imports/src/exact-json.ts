@@ -12,8 +12,8 @@ interface ExactJSON {
 
 const exact = JSON as unknown as ExactJSON;
 
-/** What a double may not hold: more than 15 digits, or a large exponent. Also matches inside strings, at little cost. */
-const LONG_NUMBER = /[\d.]{16}|\d[eE][+-]?\d{2}/;
+/** A number that a double may not hold: of more than 15 digits, or with a large exponent. Also met in strings, at little cost. */
+const LONG_NUMBER = /[:,[]\s*-?(?:[\d.]{16}|[\d.]+[eE][+-]?\d{2})/;
 
 /** As `JSON.parse`, but numbers that a double would change come as raw JSON, which `JSON.stringify` writes as they were. */
 export function parseExactly(text: string): unknown {

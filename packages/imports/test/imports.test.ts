@@ -256,9 +256,9 @@ describe('rows with faults', () => {
     ['{"canonical_id":"x","item":{"name":"n","d":1e200000}}', 'refused by the database'],
   ];
 
-  test.each(bad)(
-    '%.60s is kept with its line and its reason, and the others are imported',
-    async (row, reason) => {
+  test.each(bad.map(([row, reason]) => ({ row, reason })))(
+    '"$reason" is kept with its line, and the other rows are imported',
+    async ({ row, reason }) => {
       const jobId = await desk.request(
         `${JSON.stringify(native('a'))}\n\n${row}\n${JSON.stringify(native('b'))}\n`,
         {
