@@ -32,7 +32,8 @@ create table app.agent_runtimes (
   requested_at   timestamptz not null default clock_timestamp(),
   -- Set: it takes one of the places that the cap allows, and something of it may be in the cluster.
   placed_at      timestamptz,
-  -- Set: a Pod was asked for, and whether it came to be is not known.
+  -- How many requests for a Pod were sent of which it is not known whether they took effect, and when the last one was.
+  creates_unknown integer not null default 0 check (creates_unknown >= 0),
   create_sent_at timestamptz,
   -- Of the Pod, once known.
   pod_uid        text,

@@ -57,9 +57,24 @@ export function apiFault(error: unknown, doing: string): RuntimesError {
   });
 }
 
+/** Without a connection nothing was sent. */
+const NOT_SENT: ReadonlySet<unknown> = new Set([
+  'ECONNREFUSED',
+  'ENOTFOUND',
+  'EAI_AGAIN',
+  'EHOSTUNREACH',
+  'ENETUNREACH',
+  'UND_ERR_CONNECT_TIMEOUT',
+]);
+
 /** Whether the request may have taken effect, though it was not said. */
-export function mayHaveHappened(error: RuntimesError): boolean {
-  return error.status === undefined || error.status >= 500;
+export function mayHaveHappened({ status, cause }: RuntimesError): boolean {
+  if (status !== undefined) return status >= 500;
+  return !NOT_SENT.has(codeOf(cause)) && !NOT_SENT.has(codeOf((cause as Error | undefined)?.cause));
+}
+
+function codeOf(error: unknown): unknown {
+  return error instanceof Error && 'code' in error ? error.code : undefined;
 }
 
 function isAnswer(error: unknown): error is Answer {

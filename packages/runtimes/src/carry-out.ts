@@ -74,9 +74,9 @@ async function carryOutOne(hands: Hands, row: RuntimeRow, decision: Decision): P
     case 'note':
       return await note(db, row, decision.reason);
     case 'run': {
-      const startSeconds = await run(db, row, urlOf(row.name, cluster.namespace));
-      if (startSeconds !== undefined) hands.metrics?.startDuration.observe(startSeconds);
-      return undefined;
+      const ran = await run(db, row, urlOf(row.name, cluster.namespace));
+      if (ran !== undefined) hands.metrics?.startDuration.observe(ran.startSeconds);
+      return ran?.version;
     }
     case 'fail':
       return await fail(db, row, decision.reason);
@@ -105,15 +105,20 @@ async function createPod(hands: Hands, row: RuntimeRow): Promise<string | undefi
   const sent = { ...row, version };
   // The lease may have been lost in the meantime, for as long as a statement can take.
   signal.throwIfAborted();
-  try {
-    const created = await cluster.createPod(pod, signal);
-    // Of this start, made by an attempt whose answer was lost, or of another one: the next round sees which.
-    if (created === 'exists') return undefined;
-    const known = await createKnown(db, sent, created.uid);
-    return known === undefined ? undefined : await createService(hands, { ...sent, version: known });
-  } catch (error) {
-    return await afterRefusal(hands, sent, error);
-  }
+  const created = await cluster.createPod(pod, signal).catch((error: unknown) => refusalOf(error));
+  const uid = created === 'exists' || created instanceof RuntimesError ? null : created.uid;
+  const known = await createKnown(db, sent, uid);
+  if (known === undefined) return undefined;
+  const now = { ...sent, version: known };
+  if (created instanceof RuntimesError) return await afterRefusal(hands, now, created);
+  // Of this start, made by a request whose answer was lost, or of another one: the next round sees which.
+  return created === 'exists' ? undefined : await createService(hands, now);
+}
+
+/** @throws what leaves it open whether the request took effect */
+function refusalOf(error: unknown): RuntimesError {
+  if (!(error instanceof RuntimesError) || mayHaveHappened(error)) throw error;
+  return error;
 }
 
 async function createService(hands: Hands, row: RuntimeRow): Promise<string | undefined> {
@@ -127,22 +132,16 @@ async function createService(hands: Hands, row: RuntimeRow): Promise<string | un
 }
 
 /** What the API server will refuse again ends the start; what may pass is tried until the start takes too long. */
-async function afterRefusal(hands: Hands, row: RuntimeRow, error: unknown): Promise<string | undefined> {
+async function afterRefusal(hands: Hands, row: RuntimeRow, error: unknown): Promise<undefined> {
   if (!(error instanceof RuntimesError)) throw error;
-  const { db, log } = hands;
-  const version = mayHaveHappened(error) ? row.version : await createKnown(db, row, null);
-  const known = { ...row, version: version ?? row.version };
   if (error.code === 'RUNTIMES_API_AWAY' || error.code === 'RUNTIMES_API_THROTTLED') throw error;
-  log.warn(
-    { user: row.userId, runtime: row.name, reason: error.message },
-    'the API server refuses a runtime',
-  );
+  const { db, log } = hands;
+  const { userId: user, name: runtime, reason } = row;
+  log.warn({ user, runtime, reason: error.message }, 'the API server refuses a runtime');
   const isFinal = error.status === 400 || error.status === 413 || error.status === 422;
-  if (row.state !== 'starting') return undefined;
-  if (isFinal) await fail(db, known, error.message);
-  else if (row.reason !== error.message) await note(db, known, error.message);
+  if (row.state === 'starting' && isFinal) await fail(db, row, error.message);
+  else if (row.state === 'starting' && reason !== error.message) await note(db, row, error.message);
   if (error.code === 'RUNTIMES_API_DENIED') throw error;
-  return undefined;
 }
 
 async function toMake(db: Queryable, { userId, startId }: RuntimeRow): Promise<RuntimeToMake> {

@@ -118,7 +118,7 @@ function leaving({ row, pod, service }: Sight, { settleMs }: Rules): readonly De
     .map((object): Decision => ({ act: 'delete', object, reason: row.reason }));
   // A create that was in question has been answered; without this its place would be kept for longer than it takes.
   const known: readonly Decision[] =
-    pod !== undefined && pod.startId === row.startId && row.createUnknownForMs !== null
+    pod !== undefined && pod.startId === row.startId && row.podUid !== pod.uid
       ? [{ act: 'know', pod, reason: 'its Pod has been created' }]
       : [];
   if (present.length > 0) {

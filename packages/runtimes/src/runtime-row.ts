@@ -38,7 +38,9 @@ export const RELEVANT_RUNTIMES = `
          pod_uid as "podUid", start_again as "startAgain", placed_at is not null as placed,
          extract(epoch from clock_timestamp() - requested_at)::float8 * 1000 as "requestedForMs",
          extract(epoch from clock_timestamp() - placed_at)::float8 * 1000 as "placedForMs",
-         extract(epoch from clock_timestamp() - create_sent_at)::float8 * 1000 as "createUnknownForMs",
+         case when creates_unknown > 0
+           then extract(epoch from clock_timestamp() - create_sent_at)::float8 * 1000
+         end as "createUnknownForMs",
          case when state = 'running'
            then extract(epoch from clock_timestamp() - greatest(running_at, last_active_at))::float8 * 1000
          end as "idleForMs",

@@ -5,13 +5,13 @@ import type { RuntimeRow } from './runtime-row.ts';
 
 /** Everywhere: $1 user, $2 version. Index: the key. 0 rows: somebody has changed it meanwhile, and the next round looks. */
 const CREATE_SENT = `
-  update app.agent_runtimes set create_sent_at = clock_timestamp()
+  update app.agent_runtimes set create_sent_at = clock_timestamp(), creates_unknown = creates_unknown + 1
   where user_id = $1 and version = $2 and state = 'starting' and placed_at is not null
   returning version::text as version`;
 
-/** $3 uid of the Pod, or null when there is none for sure. */
+/** What came of one request: $3 uid of the Pod, or null when none came of it for sure. Others may be open still. */
 const CREATE_KNOWN = `
-  update app.agent_runtimes set create_sent_at = null, pod_uid = coalesce($3, pod_uid)
+  update app.agent_runtimes set creates_unknown = greatest(creates_unknown - 1, 0), pod_uid = coalesce($3, pod_uid)
   where user_id = $1 and version = $2
   returning version::text as version`;
 
@@ -26,7 +26,7 @@ const RUN = `
   update app.agent_runtimes
   set state = 'running', reason = 'its Pod is ready', url = $3, running_at = clock_timestamp()
   where user_id = $1 and version = $2 and state = 'starting' and placed_at is not null
-  returning extract(epoch from clock_timestamp() - requested_at)::float8 as "startSeconds"`;
+  returning version::text as version, extract(epoch from clock_timestamp() - requested_at)::float8 as "startSeconds"`;
 
 /** $3 why. It keeps its place, if it has one, until nothing of it is in the cluster. */
 const FAIL = `
@@ -50,7 +50,7 @@ const GONE = `
     placed_at = case when start_again then clock_timestamp() end,
     requested_at = case when start_again then clock_timestamp() else requested_at end,
     start_id = case when start_again then gen_random_uuid() else start_id end,
-    start_again = false, create_sent_at = null, pod_uid = null
+    start_again = false, creates_unknown = 0, create_sent_at = null, pod_uid = null
   where user_id = $1 and version = $2 and (state = 'stopping' or state = 'error' and placed_at is not null)
   returning version::text as version`;
 
@@ -61,7 +61,7 @@ const GONE = `
 const EXPIRE = `
   update app.agent_runtimes
   set state = 'error', reason = $2,
-      placed_at = case when create_sent_at is null and pod_uid is null then null else placed_at end
+      placed_at = case when creates_unknown = 0 and pod_uid is null then null else placed_at end
   where state = 'starting' and coalesce(placed_at, requested_at) < clock_timestamp() - $1 * interval '1 millisecond'
   returning user_id, name`;
 
@@ -84,10 +84,18 @@ export async function note(db: Queryable, row: Row, reason: string): Promise<str
   return await write(db, NOTE, row, cut(reason));
 }
 
-/** Result: how many seconds the start took; undefined: the row was another by then. */
-export async function run(db: Queryable, row: Row, url: string): Promise<number | undefined> {
-  const { rows } = await db.query<{ startSeconds: number }>(RUN, [row.userId, row.version, url]);
-  return rows[0]?.startSeconds;
+/** Result: with the version, how many seconds the start took. */
+export async function run(
+  db: Queryable,
+  row: Row,
+  url: string,
+): Promise<{ readonly version: string; readonly startSeconds: number } | undefined> {
+  const { rows } = await db.query<{ version: string; startSeconds: number }>(RUN, [
+    row.userId,
+    row.version,
+    url,
+  ]);
+  return rows[0];
 }
 
 export async function fail(db: Queryable, row: Row, reason: string): Promise<string | undefined> {

@@ -3,10 +3,14 @@
 import { planRound, podOf, reap, runtimeName, serviceOf } from '@pulsebox/runtimes';
 import type { Cluster } from '@pulsebox/runtimes';
 import { createLogger } from '@pulsebox/loop';
-import { failure, tooManyRequests } from '@pulsebox/test-support';
-import { afterAll, beforeAll, beforeEach, expect, inject, test } from 'vitest';
+import { failure, freePort, tooManyRequests } from '@pulsebox/test-support';
+import { readFile, writeFile } from 'node:fs/promises';
+import { afterAll, beforeAll, beforeEach, expect, inject, test, vi } from 'vitest';
 import { CAP, RULES, runtimesWorld, SPEC } from './runtimes-world.ts';
 import type { RuntimesWorld } from './runtimes-world.ts';
+
+/** A busy machine takes its time. */
+vi.setConfig({ testTimeout: 120_000 });
 
 const OLD = { orphanAgeMs: 0 };
 
@@ -88,6 +92,44 @@ test('a place that is kept for a Pod that never comes is free in the end', async
   await world.round();
   expect(await world.runtime('ada')).toMatchObject({ state: 'stopping' });
   await world.age('ada', 91_000);
+  await world.round();
+  expect(await world.runtime('ada')).toMatchObject({ state: 'stopped', placed: false });
+});
+
+test('a request that was refused says nothing of one before it whose answer was lost', async () => {
+  const impatient = await world.open({ timeoutMs: 300 });
+  world.kube.inject({ method: 'POST', path: /pods$/, fault: { kind: 'slow', ms: 1_500 } });
+  world.kube.inject({ method: 'POST', path: /pods$/, fault: { kind: 'answer', answer: tooManyRequests(1) } });
+  await world.wish('start', 'ada');
+  await expect(world.round({ cluster: impatient })).rejects.toMatchObject({ code: 'RUNTIMES_API_AWAY' });
+  await expect(world.round()).rejects.toMatchObject({ code: 'RUNTIMES_API_THROTTLED' });
+  await world.wish('stop', 'ada');
+  await world.round();
+  expect(await world.runtime('ada')).toMatchObject({ state: 'stopping', placed: true });
+  await expect.poll(() => world.pod('ada'), { timeout: 15_000 }).toBeDefined();
+  for (let rounds = 0; rounds < 3; rounds += 1) await world.round();
+  expect(await world.runtime('ada')).toMatchObject({ state: 'stopped' });
+  expect(world.pod('ada')).toBeUndefined();
+});
+
+test('without a connection nothing was sent, and no place is kept for it', async () => {
+  const { kube } = world;
+  await world.wish('start', 'ada');
+  const elsewhere = `${kube.kubeconfig}.refused`;
+  const config = JSON.parse(await readFile(kube.kubeconfig, 'utf8')) as {
+    clusters: { cluster: { server: string } }[];
+  };
+  for (const { cluster } of config.clusters) cluster.server = `https://127.0.0.1:${await freePort()}`;
+  await writeFile(elsewhere, JSON.stringify(config));
+  const refused = await world.open({ kubeconfig: elsewhere });
+  const half: Cluster = {
+    ...refused,
+    namespace: 'agents',
+    fault: undefined,
+    list: (signal) => world.cluster.list(signal),
+  };
+  await expect(world.round({ cluster: half })).rejects.toMatchObject({ code: 'RUNTIMES_API_AWAY' });
+  await world.wish('stop', 'ada');
   await world.round();
   expect(await world.runtime('ada')).toMatchObject({ state: 'stopped', placed: false });
 });

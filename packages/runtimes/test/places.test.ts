@@ -1,9 +1,12 @@
 // The cap: so many runtimes of an organisation, and of all, whoever starts them at once.
 
 import { givePlaces } from '@pulsebox/runtimes';
-import { afterAll, beforeAll, beforeEach, expect, inject, test } from 'vitest';
+import { afterAll, beforeAll, beforeEach, expect, inject, test, vi } from 'vitest';
 import { runtimesWorld } from './runtimes-world.ts';
 import type { RuntimesWorld } from './runtimes-world.ts';
+
+/** A busy machine takes its time. */
+vi.setConfig({ testTimeout: 120_000 });
 
 let world: RuntimesWorld;
 
