@@ -80,10 +80,11 @@ export function createDeliverer(options: DelivererOptions): Deliverer {
       return { recorded: { delivery, outcome: kind }, kind, detail };
     const leastMs = kind === 'denied' ? LEAST_WAIT_AFTER_DENIAL_MS : 0;
     const retryInMs = retryDelayMs(delivery.attempt, Math.max(leastMs, retryAfterMs), backoff);
+    if (nowMs + retryInMs < delivery.expiresAtMs)
+      return { recorded: { delivery, outcome: 'waiting', retryInMs }, kind, detail };
     // What would come after its time is over now.
-    return nowMs + retryInMs < delivery.expiresAtMs
-      ? { recorded: { delivery, outcome: 'waiting', retryInMs }, kind, detail }
-      : { recorded: { delivery, outcome: 'expired' }, kind, detail };
+    metrics?.expired.inc({ service: serviceOf(outcome.origin ?? '') });
+    return { recorded: { delivery, outcome: 'expired' }, kind, detail };
   }
 
   return {
@@ -91,7 +92,9 @@ export function createDeliverer(options: DelivererOptions): Deliverer {
       const startedAtMs = performance.now();
       const ttlSeconds = remainingTtlSeconds(delivery, nowMs);
       if (ttlSeconds === undefined) {
-        observe('expired');
+        const origin = URL.parse(delivery.subscription.endpoint)?.origin ?? '';
+        observe('expired', origin);
+        metrics?.expired.inc({ service: serviceOf(origin) });
         return {
           recorded: { delivery, outcome: 'expired' },
           kind: 'expired',

@@ -21,6 +21,7 @@ export type AttemptOutcome = (typeof attemptOutcomes)[number];
 
 export interface PushMetrics {
   readonly deliveries: Counter<'service' | 'outcome'>;
+  readonly expired: Counter<'service'>;
   readonly latency: Histogram<'service'>;
   readonly breakersOpen: Gauge<'service'>;
   readonly denied: Gauge<'service'>;
@@ -37,6 +38,12 @@ export function pushMetrics(registry: Registry): PushMetrics {
       name: 'push_deliveries_total',
       help: 'Attempts to deliver one message to one subscription, by how they ended.',
       labelNames: ['service', 'outcome'],
+      registers,
+    }),
+    expired: new Counter({
+      name: 'push_deliveries_expired_total',
+      help: 'Deliveries that were given up because their time to live was over, or would have been at the next attempt.',
+      labelNames: ['service'],
       registers,
     }),
     latency: new Histogram({

@@ -40,7 +40,7 @@ test('the handler does not wait for it: a job streams through everybody, and say
   expect(await desk.work('push-broadcast')).toBe(1);
   expect(desk.service.counts.requests).toBe(2_500);
   expect(await job()).toEqual([{ state: 'completed', output: { sent: 2_500 } }]);
-});
+}, 180_000);
 
 test('a batch that is delivered again makes no second job, not even when the first has ended', async () => {
   await crowd(3);

@@ -226,6 +226,8 @@ test('no longer than its time to live', async () => {
   ]);
   expect(desk.service.received.map(({ ttl }) => ttl)).toEqual([60, 0]);
   expect(await desk.metric('push_deliveries_total{service="other",outcome="expired"}')).toBe(1);
+  // That one, and the first, whose service asked for more time than it had.
+  expect(await desk.metric('push_deliveries_expired_total{service="other"}')).toBe(2);
 });
 
 test('a retry waits longer each time, and a job follows a job', async () => {
@@ -363,4 +365,4 @@ test('when there are more subscriptions than a page of the fan-out holds, all of
     `select count(*)::int as n from push.delivery where outcome = 'sent'`,
   );
   expect(rows).toEqual([{ n: 5_050 }]);
-});
+}, 180_000);

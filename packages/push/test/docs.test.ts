@@ -30,6 +30,7 @@ test('docs/metrics.md lists every family with its type and labels, and every out
   const registry = new Registry();
   const metrics = pushMetrics(registry);
   for (const outcome of attemptOutcomes) metrics.deliveries.inc({ service: 'fcm', outcome });
+  metrics.expired.inc({ service: 'fcm' });
   metrics.latency.observe({ service: 'fcm' }, 1);
   metrics.breakersOpen.set({ service: 'fcm' }, 0);
   metrics.denied.set({ service: 'fcm' }, 0);
