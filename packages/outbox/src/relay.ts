@@ -12,6 +12,7 @@ import type { Handler } from './deliver/handler.ts';
 import { lanePauses } from './lane/lane-pauses.ts';
 import { createLaneReader } from './lane/lane-reader.ts';
 import { createLanes } from './lane/lanes.ts';
+import { MOST_CHARACTERS } from './log/event-rows.ts';
 import type { OutboxMetrics } from './outbox-metrics.ts';
 import type { PauseOptions } from './lane/pause.ts';
 import type { RetryOptions } from './deliver/retry.ts';
@@ -28,6 +29,11 @@ export interface RelayOptions {
   readonly metrics?: OutboxMetrics;
   /** The most late and the most new events that a batch holds. Default 500. */
   readonly batchSize?: number;
+  /**
+   * How much JSON a batch holds, in bytes (more where it is not ASCII: characters are counted). The event that goes beyond
+   * it is the last of its batch, so there is always one, however large. Default 16 MiB.
+   */
+  readonly batchBytes?: number;
   /** Where the group starts when it is new. Default `beginning`. */
   readonly startFrom?: StartFrom;
   /** The longest rest while nobody notifies, in milliseconds. Default 1,000. */
@@ -81,6 +87,7 @@ export function relay(options: RelayOptions): Loop {
     holder: options.holder,
     waker,
     batchSize: options.batchSize ?? 500,
+    batchCharacters: options.batchBytes ?? MOST_CHARACTERS,
     startFrom: options.startFrom ?? 'beginning',
     pollMs,
     idleWaitMs,

@@ -159,7 +159,11 @@ test('a reader that an operator keeps waiting has locked no event meanwhile, or 
   try {
     await operator.query('begin');
     await operator.query('select from pulsebox.lease where name = $1 for no key update', [name]);
-    const claiming = claimParked(database.pool, { group, lane: 0, token: lease.token }, [1]);
+    const claiming = claimParked(
+      database.pool,
+      { group, lane: 0, token: lease.token },
+      { positions: [1], mostCharacters: 1_000 },
+    );
     await eventually(somebodyWaits);
     const { rowCount } = await operator.query(
       'select from outbox.parked where group_name = $1 for update skip locked',
@@ -167,7 +171,7 @@ test('a reader that an operator keeps waiting has locked no event meanwhile, or 
     );
     expect(rowCount).toBe(1);
     await operator.query('commit');
-    expect(await claiming).toHaveLength(1);
+    expect((await claiming).claimed).toHaveLength(1);
   } finally {
     operator.release();
   }

@@ -50,15 +50,17 @@ interface WriterState {
  * the right answer. A writer emits for a key only while no other has it locked, as producers do.
  *
  * @param readThrough what the reader's queries go through; a test of this test breaks them here
+ * @param characters of JSON that a batch holds. Default: as of a relay.
  */
 export async function faultsOf(
   pool: Pool,
   steps: readonly Step[],
   readThrough: Queryable = pool,
+  characters?: number,
 ): Promise<string[]> {
   const group = `g-${crypto.randomUUID()}`;
   await registerGroup(pool, group, 'end');
-  const reader = logReader(readThrough, (await loadCursor(pool, { group, lane: 0 }))!.cursor);
+  const reader = logReader(readThrough, (await loadCursor(pool, { group, lane: 0 }))!.cursor, characters);
   const states: WriterState[] = [];
   for (let n = 0; n < WRITERS; n += 1)
     states.push({ writer: await openWriter(pool), written: [], savepoints: [] });

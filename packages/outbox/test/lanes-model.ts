@@ -89,6 +89,8 @@ export async function playLanes(pool: Pool, steps: readonly LaneStep[]): Promise
         holder: 'reader',
         leaseTtlMs: 600_000,
         batchSize: BATCH_SIZE,
+        // A few labels: batches are cut as often as they are full.
+        batchCharacters: 40,
         // It parks nothing.
         storeAndPark: () => Promise.reject(new Error('nothing is to be parked')),
       },

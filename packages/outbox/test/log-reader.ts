@@ -3,6 +3,7 @@
 import type { Queryable } from '@pulsebox/postgres';
 import type { Cursor } from '../src/read/cursor.ts';
 import { beginningOfLog } from '../src/read/cursor.ts';
+import { MOST_CHARACTERS } from '../src/log/event-rows.ts';
 import type { OutboxEvent } from '../src/log/event.ts';
 import { readBatch } from '../src/read/read-batch.ts';
 
@@ -14,10 +15,15 @@ export interface LogReader {
   drain(limit?: number): Promise<string[]>;
 }
 
-export function logReader(db: Queryable, start: Cursor = beginningOfLog): LogReader {
+/** @param characters of JSON that a batch holds. Default: as of a relay. */
+export function logReader(
+  db: Queryable,
+  start: Cursor = beginningOfLog,
+  characters: number = MOST_CHARACTERS,
+): LogReader {
   let cursor = start;
   async function read(limit = 100): Promise<string[]> {
-    const batch = await readBatch(db, cursor, limit);
+    const batch = await readBatch(db, cursor, { events: limit, characters });
     cursor = batch.next;
     return batch.events.map(labelOf);
   }

@@ -75,7 +75,14 @@ async function resize(lanes: number, wait = true): Promise<ResizeReport> {
 
 async function open(lane: number): Promise<LaneSession> {
   const opened = await openLaneSession(
-    { db: database.pool, lane: { group, lane }, holder: 'reader', leaseTtlMs: 600_000, batchSize: 4 },
+    {
+      db: database.pool,
+      lane: { group, lane },
+      holder: 'reader',
+      leaseTtlMs: 600_000,
+      batchSize: 4,
+      batchCharacters: 1_000_000,
+    },
     {},
   );
   if (!opened.opened) throw new Error(`lane ${lane} is not to be had`);

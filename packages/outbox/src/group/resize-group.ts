@@ -184,7 +184,7 @@ async function walkToBarrier(
   let { cursor } = stored;
   for (;;) {
     lease.signal.throwIfAborted();
-    const batch = await readToBarrier(pool, cursor, barrier, STRIDE, state.slice);
+    const batch = await readToBarrier(pool, cursor, barrier, { events: STRIDE }, state.slice);
     if (batch.events.length > 0) return;
     cursor = batch.next;
     if (batch.reached === 'barrier') break;

@@ -5,6 +5,7 @@ import type { HeldLease, HeldLeaseEvents, Queryable } from '@pulsebox/postgres';
 import type { Cursor } from '../read/cursor.ts';
 import { storeCursorAndPark } from '../parked/park.ts';
 import type { EventToPark } from '../parked/park.ts';
+import { fitting } from '../log/event-rows.ts';
 import { loadLaneState } from '../lease/lane-state.ts';
 import type { LaneState } from '../lease/lane-state.ts';
 import { readBatch } from '../read/read-batch.ts';
@@ -19,6 +20,8 @@ export interface LaneSessionOptions {
   readonly holder: string;
   readonly leaseTtlMs: number;
   readonly batchSize: number;
+  /** Of the JSON of a batch, in characters. */
+  readonly batchCharacters: number;
   /** Stores the cursor and parks events, both or neither. Default: in one statement, and nothing else with them. */
   readonly storeAndPark?: (stored: StoredCursor, parking: readonly EventToPark[]) => Promise<StoreOutcome>;
 }
@@ -100,7 +103,7 @@ function laneSession(
   lease: HeldLease,
   start: StoredCursor,
 ): LaneSession {
-  const { db, lane, batchSize } = options;
+  const { db, lane, batchSize, batchCharacters } = options;
   const { slice, barrier } = state;
   const storeAndPark =
     options.storeAndPark ?? ((next, parking) => storeCursorAndPark(db, lane, next, parking));
@@ -110,16 +113,26 @@ function laneSession(
   let storedAtMs = performance.now();
   /** A store ended in an error: whether the server has it is known only to the server. */
   let inDoubt = false;
+  /** Events as large as the last ones that fit into a batch. */
+  let fits = Infinity;
   let reading: { readonly from: Cursor; readonly batch: Promise<ReadBatch> } | undefined;
 
   function read(from: Cursor, limit: number): Promise<ReadBatch> {
     if (reading?.from === from) return reading.batch;
-    const batch =
-      barrier === null ? readBatch(db, from, limit, slice) : readToBarrier(db, from, barrier, limit, slice);
+    const most = { events: Math.min(limit, fits), characters: batchCharacters };
+    const batch = measured(
+      barrier === null ? readBatch(db, from, most, slice) : readToBarrier(db, from, barrier, most, slice),
+    );
     // Whoever awaits it gets the error; read ahead and then forgotten, nobody does.
     batch.catch(() => undefined);
     reading = { from, batch };
     return batch;
+  }
+
+  async function measured(batch: Promise<ReadBatch>): Promise<ReadBatch> {
+    const { events, size } = await batch;
+    if (events.length > 0) fits = fitting(events.length, size, batchCharacters);
+    return await batch;
   }
 
   /** Assuming that it was not stored would insert the same (token, batch) again, and fail on its key for ever. */

@@ -27,6 +27,8 @@ export interface OpenLaneOptions {
   readonly handler: Handler;
   readonly holder: string;
   readonly batchSize: number;
+  /** Of the JSON of a batch, in characters. */
+  readonly batchCharacters: number;
   readonly leaseTtlMs: number;
   readonly order: DeliveryOrder;
   readonly retry: RetryPolicy;

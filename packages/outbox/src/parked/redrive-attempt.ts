@@ -9,6 +9,7 @@ import type { Handler } from '../deliver/handler.ts';
 import { verdictOn } from '../deliver/retry.ts';
 import type { RetryPolicy } from '../deliver/retry.ts';
 import { leaseLost } from '../lease/lease-lost.ts';
+import { fitting } from '../log/event-rows.ts';
 import type { OutboxEvent } from '../log/event.ts';
 import { overdueFailure } from './one-by-one.ts';
 import { logRedriven } from './park-log.ts';
@@ -31,6 +32,8 @@ export interface AttemptsOptions {
   readonly order: DeliveryOrder;
   readonly policy: RetryPolicy;
   readonly deadlineMs: number;
+  /** Of the JSON of a batch, in characters. */
+  readonly batchCharacters: number;
   readonly timers: LaneTimers | undefined;
   readonly transact: Transact;
 }
@@ -51,16 +54,19 @@ export interface Attempts {
   settleDoubt(): Promise<void>;
   /** Undefined: an operator has all of them under his hands. Throws what `LaneRedrive.turn` throws. */
   attempt(chains: readonly Chain[], context: TickContext): Promise<Redriven | undefined>;
+  /** How many events fit into a batch that are as large as the last ones. */
+  mostEvents(): number;
   /** It was in a batch that ran past its deadline, and is tried alone. */
   isSuspect(position: number): boolean;
 }
 
 export function createAttempts(options: AttemptsOptions): Attempts {
-  const { db, lane, lease, order, policy, timers } = options;
+  const { db, lane, lease, order, policy, timers, batchCharacters } = options;
   const { group } = lane;
   /** A statement ended in an error: whether the server has carried it out is known only to the server. */
   let inDoubt = false;
   const suspects = new Set<number>();
+  let fits = Infinity;
 
   async function settleInterrupted(log: Logger): Promise<boolean> {
     const interrupted = await interruptedAttempts(db, lane);
@@ -125,17 +131,20 @@ export function createAttempts(options: AttemptsOptions): Attempts {
     return await conclude(claimed, delivered, context.log);
   }
 
-  async function claim(chains: readonly Chain[]): Promise<ClaimedEvent[]> {
+  async function claim(chains: readonly Chain[]): Promise<readonly ClaimedEvent[]> {
     inDoubt = true;
-    const claimed = await claimParked(db, lane, chains.flat());
+    const { claimed, leftOut, size } = await claimParked(db, lane, {
+      positions: chains.flat(),
+      mostCharacters: batchCharacters,
+    });
     inDoubt = false;
-    const gone = new Set(behindGaps(chains, new Set(positionsOf(claimed))));
-    if (gone.size === 0) return claimed;
-    const isGone = ({ event }: ClaimedEvent): boolean => gone.has(event.position);
+    if (claimed.length > 0) fits = fitting(claimed.length, size, batchCharacters);
+    const behind = new Set(behindGaps(chains, new Set(positionsOf(claimed))));
+    if (behind.size === 0 && leftOut.length === 0) return claimed;
     inDoubt = true;
-    await undoClaim(db, lane, positionsOf(claimed.filter(isGone)));
+    await undoClaim(db, lane, [...leftOut, ...behind]);
     inDoubt = false;
-    return claimed.filter((one) => !isGone(one));
+    return claimed.filter(({ event }) => !behind.has(event.position));
   }
 
   async function conclude(
@@ -194,7 +203,13 @@ export function createAttempts(options: AttemptsOptions): Attempts {
     }
   }
 
-  return { settleInterrupted, settleDoubt, attempt, isSuspect: (position) => suspects.has(position) };
+  return {
+    settleInterrupted,
+    settleDoubt,
+    attempt,
+    mostEvents: () => fits,
+    isSuspect: (position) => suspects.has(position),
+  };
 }
 
 function positionsOf(claimed: readonly ClaimedEvent[]): number[] {

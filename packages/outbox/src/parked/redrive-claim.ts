@@ -2,8 +2,9 @@
 // has been counted, too.
 
 import type { Queryable } from '@pulsebox/postgres';
+import type { CustomTypesConfig } from 'pg';
 import type { JsonValue, OutboxEvent } from '../log/event.ts';
-import { eventTypes } from '../log/event-types.ts';
+import { boundedTypes, eventTypes, LEFT_OUT } from '../log/event-types.ts';
 import { OF_LANE } from './redrive-due.ts';
 import { laneLeaseName } from '../lease/store-cursor.ts';
 import type { LaneOfGroup } from '../lease/store-cursor.ts';
@@ -82,12 +83,26 @@ type Row = readonly [
   claimedAtSeconds: number,
 ];
 
+export interface Claim {
+  /** In the order of the log. */
+  readonly claimed: readonly ClaimedEvent[];
+  /** Claimed as well, and too much for one batch: to be given back. */
+  readonly leftOut: readonly number[];
+  /** Of the claimed events' JSON, in characters. */
+  readonly size: number;
+}
+
+/** @param options.mostCharacters of JSON, after which no event is taken any more */
 export async function claimParked(
   db: Queryable,
   lane: HeldLane,
-  positions: readonly number[],
-): Promise<ClaimedEvent[]> {
-  return await claimed(db, CLAIM_PARKED, [lane.group, laneLeaseName(lane), lane.token, positions]);
+  options: { readonly positions: readonly number[]; readonly mostCharacters: number },
+): Promise<Claim> {
+  const { types, size } = boundedTypes(options.mostCharacters);
+  const values = [lane.group, laneLeaseName(lane), lane.token, options.positions];
+  const rows = await rowsOf(db, { text: CLAIM_PARKED, values, types });
+  const leftOut = rows.filter(isLeftOut).map(({ event }) => event.position);
+  return { claimed: rows.filter((row) => !isLeftOut(row)), leftOut, size: size() };
 }
 
 export async function undoClaim(db: Queryable, lane: HeldLane, positions: readonly number[]): Promise<void> {
@@ -95,11 +110,19 @@ export async function undoClaim(db: Queryable, lane: HeldLane, positions: readon
 }
 
 export async function interruptedAttempts(db: Queryable, lane: LaneOfGroup): Promise<ClaimedEvent[]> {
-  return await claimed(db, INTERRUPTED_ATTEMPTS, [lane.group, lane.lane]);
+  const values = [lane.group, lane.lane];
+  return await rowsOf(db, { text: INTERRUPTED_ATTEMPTS, values, types: eventTypes });
 }
 
-async function claimed(db: Queryable, text: string, values: unknown[]): Promise<ClaimedEvent[]> {
-  const { rows } = await db.query<[...Row]>({ text, values, rowMode: 'array', types: eventTypes });
+function isLeftOut({ event }: ClaimedEvent): boolean {
+  return (event.payload as unknown) === LEFT_OUT;
+}
+
+async function rowsOf(
+  db: Queryable,
+  query: { readonly text: string; readonly values: unknown[]; readonly types: CustomTypesConfig },
+): Promise<ClaimedEvent[]> {
+  const { rows } = await db.query<[...Row]>({ ...query, rowMode: 'array' });
   const receivedAtMs = performance.now();
   return rows
     .map(([position, topic, key, payload, headers, createdAtSeconds, attempts, claimedAtSeconds]) => ({

@@ -102,9 +102,10 @@ export function createLaneRedrive(options: LaneRedriveOptions): LaneRedrive {
     const { isSuspect } = attempts;
     const suspect = ready.find(({ alone, position }) => alone || isSuspect(position));
     if (suspect !== undefined) return [[suspect.position]];
-    const heads = ready.slice(0, batchSize);
+    const limit = Math.min(batchSize, attempts.mostEvents());
+    const heads = ready.slice(0, limit);
     if (order === 'none') return heads.map(({ position }) => [position]);
-    return await withFollowers(db, lane, { heads, limit: batchSize, isSuspect });
+    return await withFollowers(db, lane, { heads, limit, isSuspect });
   }
 
   return {

@@ -20,6 +20,8 @@ export interface ReadBatch {
   readonly reached: 'more' | 'end' | 'barrier';
   /** The cursor to store once these events are delivered. Without events it need not be stored, but is cheaper to read from. */
   readonly next: Cursor;
+  /** Of the events' JSON, in characters. */
+  readonly size: number;
   /** The database's clock when the batch was read, in milliseconds since 1970. */
   readonly readAtMs: number;
   /** `performance.now()` when it arrived, to go on counting from `readAtMs` here. */
@@ -139,8 +141,17 @@ export const READ_FROZEN_PAGE = `
     limit $4::bigint
   ) e`;
 
+export interface BatchLimit {
+  /** The most late and the most new events. */
+  readonly events: number;
+  /** Characters of JSON after which no event is added. There is at least one, however large. Default 16 Mi. */
+  readonly characters?: number;
+}
+
 /**
- * Reads at most `limit` late and `limit` new events after the cursor, of one lane if a slice is given.
+ * Reads events after the cursor, of one lane if a slice is given. A number: so many late and so many new ones at most.
+ *
+ * What a limit leaves out comes with the next batch: any beginning of a batch is one.
  *
  * @param db a pool, or a connection outside a transaction: the xid that a transaction has already would be no ceiling.
  * Nothing here needs a session, so a pooler in transaction mode will do.
@@ -148,20 +159,22 @@ export const READ_FROZEN_PAGE = `
 export async function readBatch(
   db: Queryable,
   cursor: Cursor,
-  limit: number,
+  limit: number | BatchLimit,
   slice?: LaneSlice,
 ): Promise<ReadBatch> {
-  if (slice !== undefined && slice.lanes > 1) return await readLane(db, cursor, limit, slice);
+  const most = typeof limit === 'number' ? { events: limit } : limit;
+  if (slice !== undefined && slice.lanes > 1) return await readLane(db, cursor, most, slice);
   return cursor.frozen === null
-    ? await readLateAndNew(db, cursor, limit)
-    : await readFrozenPage(db, cursor, cursor.frozen, limit);
+    ? await readLateAndNew(db, cursor, most)
+    : await readFrozenPage(db, cursor, cursor.frozen, most);
 }
 
-async function readLateAndNew(db: Queryable, cursor: Cursor, limit: number): Promise<ReadBatch> {
+async function readLateAndNew(db: Queryable, cursor: Cursor, most: BatchLimit): Promise<ReadBatch> {
   const { position, snapshot, ceiling } = cursor;
-  const { head, events, ...times } = nothingCanBeLate(cursor)
-    ? await queryEvents(db, READ_NEW, [position, limit])
-    : await queryEvents(db, READ_BATCH, [position, snapshot, ceiling, limit]);
+  const { events: limit, characters } = most;
+  const { head, events, cut, ...times } = nothingCanBeLate(cursor)
+    ? await queryEvents(db, READ_NEW, [position, limit], characters)
+    : await queryEvents(db, READ_BATCH, [position, snapshot, ceiling, limit], characters);
   if (head.ceiling === null || events.length === 0) {
     // What is late after this snapshot was late after the old one too, so the old ceiling holds. Transactions that have
     // finished without an event are probed no more, and open ones above xmax move into the list, where they cost
@@ -177,31 +190,34 @@ async function readLateAndNew(db: Queryable, cursor: Cursor, limit: number): Pro
   const read = { snapshot: head.snapshot, ceiling: head.ceiling };
   const firstNew = events.findIndex((event) => event.position > position);
   const late = firstNew === -1 ? events : events.slice(0, firstNew);
-  if (late.length > limit) {
+  // Cut off among them, or behind the last of them: nobody knows whether it was the last.
+  if (late.length > limit || (cut && firstNew === -1)) {
     const page = late.slice(0, limit);
     const next = { ...cursor, frozen: { ...read, position: lastPosition(page) } };
     return { events: page, reached: 'more', next, ...times };
   }
   const next = { position: firstNew === -1 ? position : lastPosition(events), ...read, frozen: null };
   // Not full, it was the end of the log: what comes after it is better read afresh.
-  return { events, reached: events.length < limit ? 'end' : 'more', next, ...times };
+  return { events, reached: cut || events.length >= limit ? 'more' : 'end', next, ...times };
 }
 
 async function readFrozenPage(
   db: Queryable,
   cursor: Cursor,
   frozen: NonNullable<Cursor['frozen']>,
-  limit: number,
+  most: BatchLimit,
 ): Promise<ReadBatch> {
   const { position, snapshot, ceiling } = cursor;
+  const { events: limit, characters } = most;
   const values = [position, snapshot, ceiling, limit, frozen.snapshot, frozen.position];
-  const { events, readAtMs, receivedAtMs } = await queryEvents(db, READ_FROZEN_PAGE, values);
+  const answer = await queryEvents(db, READ_FROZEN_PAGE, values, characters);
+  const { events, cut, size, readAtMs, receivedAtMs } = answer;
   const done: Cursor = { position, snapshot: frozen.snapshot, ceiling: frozen.ceiling, frozen: null };
   // An empty last page: what comes after it is read at once, so that "no events" always means "caught up".
-  if (events.length === 0) return await readLateAndNew(db, done, limit);
-  const next =
-    events.length < limit ? done : { ...cursor, frozen: { ...frozen, position: lastPosition(events) } };
-  return { events, reached: events.length < limit ? 'end' : 'more', next, readAtMs, receivedAtMs };
+  if (events.length === 0) return await readLateAndNew(db, done, most);
+  const full = cut || events.length >= limit;
+  const next = full ? { ...cursor, frozen: { ...frozen, position: lastPosition(events) } } : done;
+  return { events, reached: full ? 'more' : 'end', next, size, readAtMs, receivedAtMs };
 }
 
 function lastPosition(events: readonly OutboxEvent[]): number {

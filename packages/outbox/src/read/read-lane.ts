@@ -10,7 +10,7 @@ import type { Cursor, FrozenPage } from './cursor.ts';
 import type { OutboxEvent } from '../log/event.ts';
 import { queryEvents } from '../log/event-rows.ts';
 import type { Head } from '../log/event-rows.ts';
-import type { ReadBatch } from './read-batch.ts';
+import type { BatchLimit, ReadBatch } from './read-batch.ts';
 import { nothingCanBeLate } from './read-new.ts';
 
 /** Which of how many. */
@@ -207,27 +207,29 @@ export function windowOf(limit: number, { lanes }: LaneSlice): number {
 export async function readLane(
   db: Queryable,
   cursor: Cursor,
-  limit: number,
+  most: BatchLimit,
   slice: LaneSlice,
 ): Promise<ReadBatch> {
-  if (cursor.frozen === null) return await readLateAndNew(db, cursor, limit, slice);
-  const page = await readLanePage(db, cursor, cursor.frozen, limit, slice);
+  if (cursor.frozen === null) return await readLateAndNew(db, cursor, most, slice);
+  const page = await readLanePage(db, cursor, cursor.frozen, most, slice);
   // An empty last page: what comes after it is read at once.
-  return page.ended && page.events.length === 0 ? await readLateAndNew(db, page.next, limit, slice) : page;
+  return page.ended && page.events.length === 0 ? await readLateAndNew(db, page.next, most, slice) : page;
 }
 
 async function readLateAndNew(
   db: Queryable,
   cursor: Cursor,
-  limit: number,
+  most: BatchLimit,
   slice: LaneSlice,
 ): Promise<ReadBatch> {
   const { position, snapshot, ceiling } = cursor;
   const { lane, lanes } = slice;
+  const { events: limit, characters } = most;
   const window = windowOf(limit, slice);
-  const { head, events, ...times } = nothingCanBeLate(cursor)
-    ? await queryEvents<LaneHead>(db, READ_LANE_NEW, [position, window, limit, lane, lanes])
-    : await queryEvents<LaneHead>(db, READ_LANE, [position, snapshot, ceiling, window, limit, lane, lanes]);
+  const values = [window, limit, lane, lanes];
+  const { head, events, cut, ...times } = nothingCanBeLate(cursor)
+    ? await queryEvents<LaneHead>(db, READ_LANE_NEW, [position, ...values], characters)
+    : await queryEvents<LaneHead>(db, READ_LANE, [position, snapshot, ceiling, ...values], characters);
   // Nothing of any lane: as in read-batch.ts, the old ceiling holds.
   if (head.ceiling === null) {
     const next = { position, snapshot: head.snapshot, ceiling, frozen: null };
@@ -236,15 +238,16 @@ async function readLateAndNew(
 
   const read = { snapshot: head.snapshot, ceiling: head.ceiling };
   const late = events.filter((event) => event.position <= position);
-  if (late.length > limit || head.lateSeen > window) {
+  const cutLate = cut && late.length === events.length;
+  if (late.length > limit || head.lateSeen > window || cutLate) {
     const page = late.slice(0, limit);
     const next = {
       ...cursor,
-      frozen: { ...read, position: endOf(page, late.length > limit, head.lateSeenTo) },
+      frozen: { ...read, position: endOf(page, late.length > limit || cutLate, head.lateSeenTo) },
     };
     return { events: page, reached: 'more', next, ...times };
   }
-  const full = events.length - late.length >= limit;
+  const full = cut || events.length - late.length >= limit;
   const next = { position: endOf(events, full, head.seenTo ?? position), ...read, frozen: null };
   return { events, reached: full || head.seen >= window ? 'more' : 'end', next, ...times };
 }
@@ -254,18 +257,20 @@ export async function readLanePage(
   db: Queryable,
   cursor: Cursor,
   frozen: FrozenPage,
-  limit: number,
+  most: BatchLimit,
   slice: LaneSlice,
 ): Promise<ReadBatch & { readonly ended: boolean }> {
   const { position, snapshot, ceiling } = cursor;
+  const { events: limit, characters } = most;
   const window = windowOf(limit, slice);
   const values = [position, snapshot, ceiling, window, frozen.snapshot, frozen.position];
-  const { head, events, ...times } = await queryEvents<Pick<Head, 'readAt'> & Seen>(
+  const { head, events, cut, ...times } = await queryEvents<Pick<Head, 'readAt'> & Seen>(
     db,
     READ_LANE_FROZEN_PAGE,
     [...values, limit, slice.lane, slice.lanes],
+    characters,
   );
-  const full = events.length >= limit;
+  const full = cut || events.length >= limit;
   const ended = !full && head.seen < window;
   const next: Cursor = ended
     ? { position, snapshot: frozen.snapshot, ceiling: frozen.ceiling, frozen: null }

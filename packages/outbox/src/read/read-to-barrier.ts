@@ -5,7 +5,7 @@ import type { Queryable } from '@pulsebox/postgres';
 import type { Cursor } from './cursor.ts';
 import { queryEvents } from '../log/event-rows.ts';
 import type { Head } from '../log/event-rows.ts';
-import type { ReadBatch } from './read-batch.ts';
+import type { BatchLimit, ReadBatch } from './read-batch.ts';
 import { endOf, readLanePage, windowOf } from './read-lane.ts';
 import type { LaneSlice, Seen } from './read-lane.ts';
 
@@ -60,7 +60,7 @@ export async function readToBarrier(
   db: Queryable,
   cursor: Cursor,
   barrier: Barrier,
-  limit: number,
+  most: BatchLimit,
   slice: LaneSlice,
 ): Promise<ReadBatch> {
   const { snapshot, ceiling, floor } = barrier;
@@ -68,10 +68,10 @@ export async function readToBarrier(
   // of late events under the barrier's snapshot.
   const frozen =
     cursor.frozen ?? (cursor.snapshot === snapshot ? null : { snapshot, ceiling, position: floor });
-  if (frozen === null) return await readBehindPosition(db, cursor, barrier, limit, slice);
-  const page = await readLanePage(db, cursor, frozen, limit, slice);
+  if (frozen === null) return await readBehindPosition(db, cursor, barrier, most, slice);
+  const page = await readLanePage(db, cursor, frozen, most, slice);
   return page.ended && page.events.length === 0
-    ? await readToBarrier(db, page.next, barrier, limit, slice)
+    ? await readToBarrier(db, page.next, barrier, most, slice)
     : page;
 }
 
@@ -79,18 +79,20 @@ async function readBehindPosition(
   db: Queryable,
   cursor: Cursor,
   barrier: Barrier,
-  limit: number,
+  most: BatchLimit,
   slice: LaneSlice,
 ): Promise<ReadBatch> {
   const { snapshot, ceiling } = barrier;
+  const { events: limit, characters } = most;
   const window = windowOf(limit, slice);
   const values = [cursor.position, barrier.position, snapshot, window, limit, slice.lane, slice.lanes];
-  const { head, events, ...times } = await queryEvents<Pick<Head, 'readAt'> & Seen>(
+  const { head, events, cut, ...times } = await queryEvents<Pick<Head, 'readAt'> & Seen>(
     db,
     READ_TO_BARRIER,
     values,
+    characters,
   );
-  const full = events.length >= limit;
+  const full = cut || events.length >= limit;
   const there = !full && head.seen < window;
   const position = there ? barrier.position : endOf(events, full, head.seenTo);
   const next: Cursor = { position, snapshot, ceiling, frozen: null };
