@@ -42,7 +42,7 @@ export const SILENT_SECONDS = 30;
  * Result: the run. $1 job, $2 runner, $3 seconds of silence. By the primary key. 0 rows: there is nothing to run, or
  * another worker runs it. The same runner again is one that pg-boss has given to us since its worker has died.
  */
-const BEGIN_RUN = `
+export const BEGIN_RUN = `
   update app.import_jobs
      set state = 'running', run = run + 1, runner = $2, attempts = attempts + 1,
          started_at = coalesce(started_at, clock_timestamp()), beat_at = clock_timestamp()
@@ -59,7 +59,7 @@ const SET_FILE = `
    where job_id = $1 and run = $2 and state = 'running'`;
 
 /** Result: what a person wants. $1 job, $2 run. By the primary key. 0 rows: the run is over. */
-const BEAT = `
+export const BEAT = `
   update app.import_jobs set beat_at = clock_timestamp()
    where job_id = $1 and run = $2 and state = 'running'
   returning wanted`;
@@ -69,7 +69,7 @@ const BEAT = `
  * skipped and failed; $9 bytes read, $10 hash of them, $11 rows a second, $12 seconds left, $13 processed before.
  * By the primary key. 0 rows: the run is over, and with it this transaction.
  */
-const COUNT_CHUNK = `
+export const COUNT_CHUNK = `
   update app.import_jobs
      set processed = processed + $3, created = created + $4, updated = updated + $5, unchanged = unchanged + $6,
          skipped = skipped + $7, failed = failed + $8, bytes_read = $9, prefix_hash = $10,

@@ -2,6 +2,7 @@
 
 import type { Jobs } from '@pulsebox/jobs';
 import type { Logger, Loop, TickResult } from '@pulsebox/loop';
+import { boundedTransaction } from '@pulsebox/postgres';
 import type { Queryable } from '@pulsebox/postgres';
 import type { ImportsMetrics } from './imports-metrics.ts';
 import { sendImports } from './imports-handler.ts';
@@ -18,14 +19,15 @@ const EVERY_MS = 15_000;
 /** Longer than another worker needs to find a run dead. */
 const FORGOTTEN_SECONDS = 60;
 const PRUNED_AT_ONCE = 100;
+const STATEMENT_MS = 10_000;
 
 /** Result: ids. $1 seconds. By the index of open imports. */
-const FORGOTTEN = `
+export const FORGOTTEN = `
   select job_id from app.import_jobs
   where state in ('queued', 'running') and beat_at < clock_timestamp() - $1 * interval '1 second'`;
 
 /** Result: one row. By the index of open imports. */
-const OPEN = `
+export const OPEN = `
   select count(*) filter (where state = 'queued')::int as queued,
          count(*) filter (where state = 'running')::int as running,
          count(*) filter (where state = 'paused')::int as paused,
@@ -34,7 +36,7 @@ const OPEN = `
   from app.import_jobs where state in ('queued', 'running', 'paused')`;
 
 /** Result: files that were the imports' own and may still be there. $1 seconds, $2 how many. By the index of ended imports. */
-const PRUNE = `
+export const PRUNE = `
   delete from app.import_jobs where job_id in (
     select job_id from app.import_jobs
     where ended_at < clock_timestamp() - $1 * interval '1 second' order by ended_at limit $2
@@ -46,23 +48,28 @@ export function upkeepLoop(options: UpkeepOptions): Loop {
   return {
     name: 'imports-upkeep',
     cadenceMs: EVERY_MS,
-    async tick({ log }): Promise<TickResult> {
+    async tick({ log, progress }): Promise<TickResult> {
       const { pool, jobs, metrics } = options;
-      await sendForgotten(pool, jobs, log);
-      if (metrics !== undefined) await setGauges(pool, metrics);
-      const pruned = await prune(options, log);
-      return { events: 0, nextInMs: pruned === PRUNED_AT_ONCE ? 0 : EVERY_MS };
+      // A database that answers nothing must not make this loop stuck: every wait has an end, and says that it waits.
+      const bounded = async <T>(work: (db: Queryable) => Promise<T>): Promise<T> =>
+        boundedTransaction(pool, { statementMs: STATEMENT_MS, onWaiting: () => progress() }, work);
+      const forgotten = await bounded(forgottenImports);
+      if (forgotten.length > 0) {
+        log.debug({ imports: forgotten }, 'imports that nobody has been heard of running are sent again');
+        await sendImports(jobs, forgotten);
+      }
+      if (metrics !== undefined) await bounded(async (db) => setGauges(db, metrics));
+      const pruned = await bounded(async (db) => prune(db, options.keepSeconds));
+      await removeFiles(pruned, options.directory, log);
+      return { events: 0, nextInMs: pruned.length === PRUNED_AT_ONCE ? 0 : EVERY_MS };
     },
   };
 }
 
 /** An import may be without a job: pg-boss's tables were lost, or its event was passed over by a seek. */
-async function sendForgotten(db: Queryable, jobs: Jobs, log: Logger): Promise<void> {
+async function forgottenImports(db: Queryable): Promise<readonly string[]> {
   const { rows } = await db.query<{ job_id: string }>(FORGOTTEN, [FORGOTTEN_SECONDS]);
-  if (rows.length === 0) return;
-  const imports = rows.map((row) => row.job_id);
-  log.debug({ imports }, 'imports that nobody has been heard of running are sent again');
-  await sendImports(jobs, imports);
+  return rows.map((row) => row.job_id);
 }
 
 async function setGauges(db: Queryable, metrics: ImportsMetrics): Promise<void> {
@@ -75,16 +82,20 @@ async function setGauges(db: Queryable, metrics: ImportsMetrics): Promise<void> 
   metrics.oldestQueued.set(found?.oldest_queued ?? 0);
 }
 
-async function prune({ pool, directory, keepSeconds }: UpkeepOptions, log: Logger): Promise<number> {
-  const { rows } = await pool.query<{ file_path: string; remove_file: boolean }>(PRUNE, [
-    keepSeconds,
-    PRUNED_AT_ONCE,
-  ]);
-  for (const { file_path: path, remove_file: remove } of rows) {
+interface Pruned {
+  readonly file_path: string;
+  readonly remove_file: boolean;
+}
+
+async function prune(db: Queryable, keepSeconds: number): Promise<readonly Pruned[]> {
+  return (await db.query<Pruned>(PRUNE, [keepSeconds, PRUNED_AT_ONCE])).rows;
+}
+
+async function removeFiles(pruned: readonly Pruned[], directory: string, log: Logger): Promise<void> {
+  for (const { file_path: path, remove_file: remove } of pruned) {
     if (!remove) continue;
     await removeStored(directory, path).catch((error: unknown) => {
       log.warn({ path, err: error }, 'the file of a pruned import could not be removed');
     });
   }
-  return rows.length;
 }
