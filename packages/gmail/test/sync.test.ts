@@ -192,6 +192,16 @@ test('tells nobody who does not wish it, and everybody only once', async () => {
   expect((await topics(world))['push.requested']).toBe(1);
 });
 
+test('tells nobody of mail that was there before, and is taken out of spam', async () => {
+  const id = mailbox.deliver({ labels: ['SPAM', 'UNREAD'] });
+  await world.sync(connectionId);
+  expect(await world.messages(connectionId)).toEqual([]);
+  await forgetEvents();
+  mailbox.label(id, { add: ['INBOX'], remove: ['SPAM'] });
+  await world.sync(connectionId);
+  expect(await topics(world)).toEqual({ 'item.upserted': 1 });
+});
+
 test('stores whatever people write to each other', async () => {
   const id = mailbox.deliver({
     subject: 'zero \0 and half a pair \ud800',

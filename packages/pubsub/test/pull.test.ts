@@ -135,6 +135,14 @@ describe.each(pubsubServers)('with %s', (name, start) => {
       '{"emailAddress":"ada@example.com","historyId":1.5}',
       '{"emailAddress":"a\\u0000@example.com","historyId":"1"}',
       '{"emailAddress":42,"historyId":"1"}',
+      '{"emailAddress":"ada@example.com","historyId":-7}',
+      '{"emailAddress":"ada@example.com","historyId":1e30}',
+      '{"emailAddress":"ada@example.com","historyId":"0"}',
+      '{"emailAddress":"ada@example.com","historyId":["5"]}',
+      `{"emailAddress":"${'a'.repeat(10_000)}@example.com","historyId":"1"}`,
+      '{"emailAddress":"ada@example.com\\r\\nbcc: eve@example.com","historyId":"1"}',
+      '{"emailAddress":"ada@example.com"'.padEnd(1_000_000),
+      `{"a":`.repeat(100_000),
     ];
     for (const data of rubbish)
       await topic.publish(data, { 'ce-type': 'half a \ud83d surrogate'.toWellFormed() });
