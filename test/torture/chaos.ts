@@ -1,17 +1,28 @@
 // Carries out the planned mishaps, and keeps a record of them on the database's clock.
 
-import { resizeGroup } from '@pulsebox/outbox';
 import type { Queryable } from '@pulsebox/postgres';
 import type { Pool } from 'pg';
 import { end, terminate } from './fleet.ts';
 import type { Fleet, Member } from './fleet.ts';
-import { requestMishapKinds, workerMishapKinds } from './mishaps.ts';
-import type { Mishap, RequestMishapKind, WorkerMishapKind } from './mishaps.ts';
+import { eventMishapKinds, operatorMishapKinds, requestMishapKinds, workerMishapKinds } from './mishaps.ts';
+import type {
+  EventMishapKind,
+  Mishap,
+  OperatorMishapKind,
+  RequestMishapKind,
+  WorkerMishapKind,
+} from './mishaps.ts';
 import type { Network } from './network.ts';
+import { operate } from './operator.ts';
+import { patiently } from './patience.ts';
 import type { Pause } from './pause.ts';
+import { writeDeadly } from './producer.ts';
+import { seededRandom } from './random.ts';
 import type { Random } from './random.ts';
-import { holderName } from './schema.ts';
+import { sinkMishapKinds } from './sink.ts';
+import type { Sink, SinkMishapKind } from './sink.ts';
 import type { TortureServer } from './server.ts';
+import { deadlyTrial } from './trials.ts';
 
 /** Result: the number of a worker that reads a lane of the group. $1 group, $2 what chooses one. 0 rows: nobody does. */
 const READER = `
@@ -36,15 +47,21 @@ const CUT_ONE = `
   ) writing
   where n = 1 + $2::integer % writers`;
 
+/** Some requests are rare, and those that come after them in the plan shall strike as well. */
+const REQUEST_COMES_WITHIN_MS = 1_000;
+
 export interface ChaosOptions {
   /** Waits for the database to be back. */
   readonly db: Queryable;
   readonly pool: Pool;
   readonly fleet: Fleet;
   readonly network: Network;
+  readonly sink: Sink;
   /** Undefined: the server is somebody's, and no crash is planned. */
   readonly server: TortureServer | undefined;
   readonly groups: readonly string[];
+  /** Whether an event may kill so often that it becomes a dead letter, which takes half a minute. */
+  readonly longEnough: boolean;
   readonly pause: Pause;
 }
 
@@ -53,10 +70,11 @@ export async function chaos(options: ChaosOptions, mishaps: readonly Mishap[]): 
   const startedAtMs = performance.now();
   const over = new AbortController();
   const underWay: Promise<void>[] = [];
-  // Each of these is done one at a time: a request, an outage.
+  // Each of these is done one at a time: a request, an outage, a command.
   let lastRequest: Promise<void> = Promise.resolve();
   let lastOutage: Promise<void> = Promise.resolve();
-  let lastResize: Promise<void> = Promise.resolve();
+  let lastCommand: Promise<void> = Promise.resolve();
+  let lastOfSink: Promise<void> = Promise.resolve();
   for (const mishap of mishaps) {
     if (!(await options.pause(startedAtMs + mishap.atMs - performance.now()))) break;
     if (isOneOf(requestMishapKinds, mishap.kind)) {
@@ -69,15 +87,20 @@ export async function chaos(options: ChaosOptions, mishaps: readonly Mishap[]): 
       if (member === undefined) continue;
       if (kind !== 'clock') member.busy = true;
       underWay.push(befall(options, { ...mishap, kind, member }));
-    } else if (mishap.kind === 'lanes') {
-      const { draw } = mishap;
-      lastResize = lastResize.then(() => changeLanes(options, draw));
+    } else if (isOneOf(operatorMishapKinds, mishap.kind)) {
+      const { kind, draw } = mishap;
+      lastCommand = lastCommand.then(() => command(options, kind, draw));
+    } else if (isOneOf(sinkMishapKinds, mishap.kind)) {
+      const { kind, lastsMs } = mishap;
+      lastOfSink = lastOfSink.then(() => strikeSink(options, kind, lastsMs));
+    } else if (isOneOf(eventMishapKinds, mishap.kind)) {
+      underWay.push(sendDeadly(options, mishap.kind, mishap.draw));
     } else if (mishap.kind === 'scale') {
       underWay.push(scale(options, mishap.draw));
     } else {
       lastOutage = lastOutage.then(() => strikeWorld(options, mishap));
     }
-    underWay.push(lastRequest, lastOutage, lastResize);
+    underWay.push(lastRequest, lastOutage, lastCommand, lastOfSink);
   }
   over.abort();
   await Promise.all(underWay);
@@ -132,17 +155,25 @@ async function befall(options: ChaosOptions, { kind, member, lastsMs, draw }: Bl
   }
 }
 
-const MOST_LANES = 5;
-
-/** Begun, and left to the workers: the next change may come before this one is done, and takes its place. */
-async function changeLanes({ db, pool, groups }: ChaosOptions, draw: number): Promise<void> {
-  const group = groups[draw % groups.length] ?? '';
-  const lanes = 1 + (Math.floor(draw / groups.length) % MOST_LANES);
-  const ended = await begin({ db }, 'lanes', null);
-  const operator = { holder: holderName(0, process.pid), timeoutMs: 4_000, signal: AbortSignal.abort() };
-  // Too busy, or the server is down: then the lanes stay as they are.
-  await resizeGroup({ pool, group, lanes, ...operator }).catch(() => undefined);
+async function command(options: ChaosOptions, kind: OperatorMishapKind, draw: number): Promise<void> {
+  const ended = await begin(options, kind, null);
+  await operate(options, kind, draw);
   await ended();
+}
+
+async function strikeSink(options: ChaosOptions, kind: SinkMishapKind, lastsMs: number): Promise<void> {
+  const ended = await begin(options, kind, null);
+  await options.sink.fail(kind, lastsMs, options.pause);
+  await ended();
+}
+
+/** What it does is noted by the worker that it strikes. */
+async function sendDeadly(options: ChaosOptions, kind: EventMishapKind, draw: number): Promise<void> {
+  const { pool, groups, longEnough } = options;
+  const random = seededRandom(draw);
+  const times = longEnough && random.chance(0.35) ? null : random.integer(1, longEnough ? 3 : 1);
+  const trial = deadlyTrial(kind === 'killer event' ? 'kill' : 'hang', random.pick(groups), times);
+  await patiently(async () => await writeDeadly(pool, random, trial));
 }
 
 /** More pods, or fewer: those that leave are asked to, and not replaced. */
@@ -161,7 +192,8 @@ async function strikeRequest(
   signal: AbortSignal,
 ): Promise<void> {
   const { rows } = await options.db.query<{ id: number }>(MISHAP_BEGINS, [null, kind]);
-  const struck = await options.network.breakRequest(kind, signal);
+  const patience = AbortSignal.any([signal, AbortSignal.timeout(REQUEST_COMES_WITHIN_MS)]);
+  const struck = await options.network.breakRequest(kind, patience);
   await options.db.query(struck ? MISHAP_ENDS : MISHAP_NEVER_CAME, [rows[0]?.id]);
 }
 

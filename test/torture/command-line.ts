@@ -15,18 +15,19 @@ export interface CommandLine {
 
 const DEFAULT_SECONDS = 60;
 const LEASE_TTL_MS = 1_500;
+const DEADLINE_MS = 2_000;
 
 export const commandLineHelp = `npm run torture -- [flags]
 
-Writes events from many clients at once, kills and freezes the workers that deliver them, and compares what was
-committed with what arrived. Exits 0 when nothing was lost, invented, put out of order, or delivered again without a
-reason; else 1.
+Writes events from many clients at once, some of which fail, kills and freezes the workers that deliver them, and
+compares what was committed with what arrived. Exits 0 when nothing was lost, invented, put out of order, given up or
+delivered again without a reason; else 1.
 
   --minutes N        how long to write and to torture
   --seconds N        the same in seconds (default ${DEFAULT_SECONDS})
   --seed N           repeats the plan of another run (default: a new one, which is printed)
   --writers N        clients that write at once (default ${loadFor(undefined).writers})
-  --batch-size N     the same for every worker (default: each process draws one between 20 and 1,000)
+  --batch-size N     the same for every worker (default: each process draws one between 20 and 500)
   --database-url U   a server to make a database on (default: an embedded one, with fsync on, removed afterwards)
   --keep             leave the database and the workers' logs where they are
   --mutant NAME      put a fault into the workers; the run must fail:
@@ -59,9 +60,11 @@ export function parseCommandLine(argv: readonly string[]): CommandLine {
     options: {
       seed: values.seed === undefined ? newSeed() : whole('--seed', values.seed),
       durationMs: Math.round((seconds || DEFAULT_SECONDS) * 1_000),
-      batchSize: values['batch-size'] === undefined ? undefined : whole('--batch-size', values['batch-size']),
       leaseTtlMs: LEASE_TTL_MS,
+      deadlineMs: DEADLINE_MS,
       ...load,
+      batchSize:
+        values['batch-size'] === undefined ? load.batchSize : whole('--batch-size', values['batch-size']),
       writers: values.writers === undefined ? load.writers : whole('--writers', values.writers),
     },
   };

@@ -35,8 +35,10 @@ export interface Fleet {
 
 export interface FleetOptions {
   readonly databaseUrl: string;
+  readonly sinkUrl: string;
   readonly groups: readonly string[];
   readonly leaseTtlMs: number;
+  readonly deadlineMs: number;
   readonly logFolder: string;
   readonly mutant: MutantName | undefined;
   readonly batchSizeOf: (worker: number) => number;
@@ -44,9 +46,13 @@ export interface FleetOptions {
   readonly seedOf: (worker: number) => number;
 }
 
+/** As whatever keeps processes running would, after a moment. */
+const RESTART_MS = 200;
+
 export function createFleet(options: FleetOptions): Fleet {
   const members: Member[] = [];
   const crashed: Member[] = [];
+  let stopping = false;
 
   const runs = ({ child }: Member): boolean => child.exitCode === null && child.signalCode === null;
 
@@ -55,9 +61,11 @@ export function createFleet(options: FleetOptions): Fleet {
     const settings: WorkerSettings = {
       number,
       databaseUrl: options.databaseUrl,
+      sinkUrl: options.sinkUrl,
       groups: options.groups,
       batchSize: options.batchSizeOf(number),
       leaseTtlMs: options.leaseTtlMs,
+      deadlineMs: options.deadlineMs,
       seed: options.seedOf(number),
     };
     const logFile = join(options.logFolder, `worker-${number}.log`);
@@ -74,11 +82,20 @@ export function createFleet(options: FleetOptions): Fleet {
     });
     closeSync(output);
     const member: Member = { number, child, logFile, busy: false };
-    child.once('exit', (code) => {
-      if (!member.busy || (code !== 0 && code !== null)) crashed.push(member);
+    child.once('exit', (code, signal) => {
+      if (!member.busy && signal === 'SIGKILL') replace(member);
+      else if (!member.busy || (code !== 0 && code !== null)) crashed.push(member);
     });
     members.push(member);
     return member;
+  }
+
+  /** An event has killed it; or the machine has, for want of memory, and nothing must be lost by that either. */
+  function replace(member: Member): void {
+    member.busy = true;
+    setTimeout(() => {
+      if (!stopping) start();
+    }, RESTART_MS);
   }
 
   return {
@@ -92,9 +109,11 @@ export function createFleet(options: FleetOptions): Fleet {
       if (runs(member) && member.child.connected) member.child.send({ clockOffsetMs: offsetMs }, ignore);
     },
     async stop(): Promise<void> {
+      stopping = true;
       await Promise.all(members.filter(runs).map(terminate));
     },
     destroy(): void {
+      stopping = true;
       for (const member of members.filter(runs)) {
         member.busy = true;
         member.child.kill('SIGKILL');

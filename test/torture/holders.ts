@@ -62,7 +62,7 @@ export async function forgottenPreparedTransaction(
   { pool, pause, tally }: HolderOptions,
   random: Random,
 ): Promise<void> {
-  while (!(await prepare(pool, random))) if (!(await pause(100))) return;
+  while (!(await patiently(async () => await prepare(pool, random)))) if (!(await pause(100))) return;
   await pause(FOR_GOOD_MS);
   await patiently(async () => await pool.query(`commit prepared '${FORGOTTEN}'`)).catch((error: unknown) => {
     // Committed by an attempt whose answer was lost.
@@ -82,10 +82,12 @@ async function prepare(pool: Pool, random: Random): Promise<boolean> {
     await client.query(`prepare transaction '${FORGOTTEN}'`);
     return true;
   } catch (error) {
+    // By an attempt whose answer was lost.
+    if ((error as { code?: unknown }).code === '42710') return true;
     if (!refusedToPrepare(error)) throw error;
     return false;
   } finally {
-    client.release();
+    client.release(true);
   }
 }
 

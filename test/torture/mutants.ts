@@ -3,8 +3,17 @@
 
 import type { BehaviourName } from './behaviours.ts';
 import type { CheckName } from './checker.ts';
+import type { MishapKind } from './mishaps.ts';
 
-export const mutantNames = ['no-range', 'xid-order', 'store-first'] as const;
+export const mutantNames = [
+  'no-range',
+  'xid-order',
+  'store-first',
+  'held-keys-let-through',
+  'redrive-unfenced',
+  'store-unfenced',
+  'barrier-blind',
+] as const;
 
 export type MutantName = (typeof mutantNames)[number];
 
@@ -12,11 +21,16 @@ export interface Mutant {
   readonly about: string;
   /** The checks that can fail because of it; one of them must. */
   readonly caughtAs: readonly CheckName[];
-  /**
-   * What writers do most of the time, and how many of them, so that the fault shows within a second or two.
-   * `deaths`: nothing special is written, but workers must die.
-   */
-  readonly provokedBy: { readonly behaviour: BehaviourName; readonly writers: number } | 'deaths';
+  /** What makes the fault show soon: without `mishaps: 'all'`, what differs from a run in which nothing goes wrong. */
+  readonly provokedBy: {
+    /** What writers do most of the time. */
+    readonly behaviour?: BehaviourName;
+    readonly writers?: number;
+    readonly batchSize?: number;
+    /** The share of events that fail. */
+    readonly failing?: number;
+    readonly mishaps?: 'all' | readonly MishapKind[];
+  };
   /** The end of the module's URL. */
   readonly module: string;
   readonly edits: readonly { readonly find: string; readonly replace: string }[];
@@ -88,7 +102,7 @@ export const mutants: Readonly<Record<MutantName, Mutant>> = {
     about: 'the cursor is stored before the handler has had the batch',
     // A worker that dies leaves out its batch; one that was frozen delivers it after its successor's.
     caughtAs: ['lost', 'inverted'],
-    provokedBy: 'deaths',
+    provokedBy: { mishaps: 'all' },
     module: '/packages/outbox/src/lane/lane-reader.ts',
     edits: [
       {
@@ -101,6 +115,83 @@ export const mutants: Readonly<Record<MutantName, Mutant>> = {
 `,
         replace: `    const outcome = await session.advance(batch, []);
     const delivered = await deliverCarefully({
+`,
+      },
+    ],
+  },
+  'held-keys-let-through': {
+    about: 'later events of a key are delivered while an earlier one is parked',
+    caughtAs: ['inverted'],
+    provokedBy: { failing: 0.1, behaviour: 'lock, emit, commit' },
+    module: '/packages/outbox/src/parked/park-keys.ts',
+    edits: [
+      {
+        find: `    key !== null && position >= (firstOf.get(key) ?? Infinity);
+`,
+        replace: `    key !== null && position >= (firstOf.get(key) ?? Infinity) && false;
+`,
+      },
+    ],
+  },
+  // What it hangs in is made longer, so that a freeze meets it.
+  'redrive-unfenced': {
+    about: 'the outcome of a redrive is stored whoever holds the lane by then',
+    caughtAs: ['usurped'],
+    provokedBy: { failing: 0.1, behaviour: 'lock, emit, commit', mishaps: ['freeze'] },
+    module: '/packages/outbox/src/parked/redrive-settle.ts',
+    edits: [
+      {
+        find: `    select from pulsebox.lease where name = $2 and token = $3 for share
+`,
+        replace: `    select from pulsebox.lease where name = $2 and $3::bigint is not null for share
+`,
+      },
+      {
+        find: `  const { rows } = await db.query<{ held: number }>(SETTLE_PARKED, [
+`,
+        replace: `  await new Promise((resolve) => setTimeout(resolve, 200));
+  const { rows } = await db.query<{ held: number }>(SETTLE_PARKED, [
+`,
+      },
+    ],
+  },
+  'store-unfenced': {
+    about: 'the cursor is stored whoever holds the lane by then',
+    caughtAs: ['usurped'],
+    provokedBy: { mishaps: ['freeze'] },
+    module: '/packages/outbox/src/lease/store-cursor.ts',
+    edits: [
+      {
+        find: `    select from pulsebox.lease where name = $12 and token = $3 for share
+`,
+        replace: `    select from pulsebox.lease where name = $12 for share
+`,
+      },
+      {
+        find: `  const { rowCount } = await db.query(STORE_CURSOR, [
+`,
+        replace: `  await new Promise((resolve) => setTimeout(resolve, 100));
+  const { rowCount } = await db.query(STORE_CURSOR, [
+`,
+      },
+    ],
+  },
+  'barrier-blind': {
+    about: 'old lanes deliver up to the barrier what its snapshot did not see, too',
+    // The new lanes find it late to the barrier.
+    caughtAs: ['unexplained', 'inverted'],
+    provokedBy: {
+      behaviour: 'emit early, commit late',
+      writers: 16,
+      batchSize: 20,
+      mishaps: ['lanes', 'freeze'],
+    },
+    module: '/packages/outbox/src/read/read-to-barrier.ts',
+    edits: [
+      {
+        find: `           or pg_visible_in_snapshot(window_of.xid, $3::pg_snapshot))
+`,
+        replace: `           or $3::pg_snapshot is not null)
 `,
       },
     ],

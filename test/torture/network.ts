@@ -16,38 +16,54 @@ export interface Network {
 }
 
 /** What a request is known by: node-postgres sends a statement's text whenever it sends the statement. */
-const STORE = 'insert into outbox.cursor';
-const COMMIT = 'commit';
+const STORE = '\n  insert into outbox.cursor';
+const PARK = 'insert into outbox.parked';
+const SETTLE = 'delete from outbox.parked';
+/** A message of its own, and its end. */
+const COMMIT = 'commit\0';
 
-const moments: Readonly<Record<RequestMishapKind, readonly [text: string, moment: BreakingMoment]>> = {
-  'store request lost': [STORE, 'request'],
-  'store cut off': [STORE, 'execution'],
-  'store answer lost': [STORE, 'answer'],
-  'commit request lost': [COMMIT, 'request'],
-  'commit cut off': [COMMIT, 'execution'],
-  'commit answer lost': [COMMIT, 'answer'],
+type Way = 'workers' | 'writers';
+
+const moments: Readonly<
+  Record<RequestMishapKind, readonly [way: Way, text: string, moment: BreakingMoment]>
+> = {
+  'store request lost': ['workers', STORE, 'request'],
+  'store cut off': ['workers', STORE, 'execution'],
+  'store answer lost': ['workers', STORE, 'answer'],
+  'park request lost': ['workers', PARK, 'request'],
+  'park cut off': ['workers', PARK, 'execution'],
+  'park answer lost': ['workers', PARK, 'answer'],
+  'settle request lost': ['workers', SETTLE, 'request'],
+  'settle cut off': ['workers', SETTLE, 'execution'],
+  'settle answer lost': ['workers', SETTLE, 'answer'],
+  'outcome request lost': ['workers', COMMIT, 'request'],
+  'outcome cut off': ['workers', COMMIT, 'execution'],
+  'outcome answer lost': ['workers', COMMIT, 'answer'],
+  'commit request lost': ['writers', COMMIT, 'request'],
+  'commit cut off': ['writers', COMMIT, 'execution'],
+  'commit answer lost': ['writers', COMMIT, 'answer'],
 };
 
 export async function createNetwork(databaseUrl: string): Promise<Network> {
-  const workers = await tcpProxy(databaseUrl);
-  const writers = await tcpProxy(databaseUrl);
+  const ways = { workers: await tcpProxy(databaseUrl), writers: await tcpProxy(databaseUrl) };
+  const proxies = Object.values(ways);
   return {
-    workersUrl: workers.url,
-    writersUrl: writers.url,
+    workersUrl: ways.workers.url,
+    writersUrl: ways.writers.url,
     async fail(kind, ms, pause): Promise<void> {
-      for (const proxy of [workers, writers]) {
+      for (const proxy of proxies) {
         if (kind === 'network away') proxy.cut();
         else proxy.stall();
       }
       await pause(ms);
-      for (const proxy of [workers, writers]) proxy.restore();
+      for (const proxy of proxies) proxy.restore();
     },
     async breakRequest(kind, signal): Promise<boolean> {
-      const [text, moment] = moments[kind];
-      return await (text === STORE ? workers : writers).breakAt(moment, text, signal);
+      const [way, text, moment] = moments[kind];
+      return await ways[way].breakAt(moment, text, signal);
     },
     async close(): Promise<void> {
-      await Promise.all([workers.close(), writers.close()]);
+      await Promise.all(proxies.map((proxy) => proxy.close()));
     },
   };
 }

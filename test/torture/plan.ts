@@ -2,7 +2,7 @@
 
 import type { BehaviourName } from './behaviours.ts';
 import { planMishaps } from './mishaps.ts';
-import type { Mishap } from './mishaps.ts';
+import type { Mishap, MishapKind } from './mishaps.ts';
 import { mutants } from './mutants.ts';
 import type { MutantName } from './mutants.ts';
 import { seededRandom } from './random.ts';
@@ -21,10 +21,14 @@ export interface TortureOptions {
   /** The same for every worker. Undefined: each process draws one of `BATCH_SIZES`. */
   readonly batchSize?: number | undefined;
   readonly leaseTtlMs: number;
+  /** Of a batch: it is aborted then. */
+  readonly deadlineMs: number;
+  /** The share of events that fail, from 0 to 1. */
+  readonly failing: number;
   /** Events in the one large transaction; 0: none. */
   readonly largeTransaction: number;
-  /** Whether anything befalls workers, network and database. */
-  readonly chaos: boolean;
+  /** What befalls workers, network, database and sink; and with `all`, what is held open besides. */
+  readonly mishaps: 'all' | readonly MishapKind[];
   /** What writers do most of the time. Undefined: of everything some. */
   readonly favoured?: BehaviourName | undefined;
   /** A fault put into the workers' code on purpose. */
@@ -33,16 +37,38 @@ export interface TortureOptions {
 
 export type Load = Pick<
   TortureOptions,
-  'writers' | 'workers' | 'groups' | 'largeTransaction' | 'chaos' | 'favoured' | 'mutant'
+  | 'writers'
+  | 'workers'
+  | 'groups'
+  | 'batchSize'
+  | 'failing'
+  | 'largeTransaction'
+  | 'mishaps'
+  | 'favoured'
+  | 'mutant'
 >;
 
-/** The usual load; and where a mutant needs no deaths, one in which little happens but what it stumbles over. */
+/** Attempts after which an event is a dead letter. */
+export const MAX_ATTEMPTS = 4;
+
+const FAILING = 0.02;
+
+/** The usual load; and where a mutant needs less, one in which little happens but what it stumbles over. */
 export function loadFor(mutant: MutantName | undefined): Load {
-  const provokedBy = mutant === undefined ? 'deaths' : mutants[mutant].provokedBy;
-  if (provokedBy === 'deaths')
-    return { writers: 8, workers: 2, groups: 2, largeTransaction: 100_000, chaos: true, mutant };
-  const { writers, behaviour: favoured } = provokedBy;
-  return { writers, workers: 1, groups: 1, largeTransaction: 0, chaos: false, favoured, mutant };
+  const usual: Load = {
+    writers: 8,
+    workers: 2,
+    groups: 2,
+    failing: FAILING,
+    largeTransaction: 100_000,
+    mishaps: 'all',
+    mutant,
+  };
+  if (mutant === undefined) return usual;
+  const { behaviour: favoured, mishaps = [], ...provoking } = mutants[mutant].provokedBy;
+  if (mishaps === 'all') return usual;
+  const alone = mishaps.length === 0 ? { workers: 1 } : {};
+  return { ...usual, groups: 1, largeTransaction: 0, failing: 0, ...alone, favoured, mishaps, ...provoking };
 }
 
 export interface Plan {
@@ -55,16 +81,16 @@ export interface Plan {
 }
 
 /** Small ones page the large transaction through many frozen pages; a take-over goes on with another size. */
-const BATCH_SIZES = [20, 100, 500, 1_000];
+const BATCH_SIZES = [20, 50, 200, 500];
 
 /** @param crashes whether the database is ours to kill */
 export function plan(options: TortureOptions, crashes: boolean): Plan {
   const root = seededRandom(options.seed);
   return {
-    mishaps: options.chaos ? planMishaps(options, root.fork(1), crashes) : [],
+    mishaps: planMishaps(options, root.fork(1), crashes),
     batchSizeOf: (worker) => options.batchSize ?? root.fork(2 + worker).pick(BATCH_SIZES),
     clockOffsetMsOf: (worker) =>
-      options.chaos ? root.fork(3_000_000 + worker).integer(-72, 72) * 3_600_000 : 0,
+      options.mishaps === 'all' ? root.fork(3_000_000 + worker).integer(-72, 72) * 3_600_000 : 0,
     randomOfWriter: (writer) => root.fork(1_000_000 + writer),
     randomOfWorker: (worker) => root.fork(2_000_000 + worker),
   };

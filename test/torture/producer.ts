@@ -9,7 +9,8 @@ import type { Random } from './random.ts';
 import { refusedToPrepare } from './holders.ts';
 import { isConnectionError, patiently } from './patience.ts';
 import { SHARED_KEYS } from './schema.ts';
-import { happenByItself } from './witnessed.ts';
+import type { Trial, TrialOptions } from './trials.ts';
+import { happenByItself, happenWith, lockKeys } from './witnessed.ts';
 
 /** What writers know of their own doing. What was committed is asked of the database. */
 export interface Tally {
@@ -30,6 +31,7 @@ export interface ProducerOptions {
   readonly pause: Pause;
   readonly tally: Tally;
   readonly favoured?: BehaviourName | undefined;
+  readonly trials: TrialOptions;
 }
 
 /** The mean rest between two transactions of one writer. */
@@ -65,6 +67,18 @@ export async function writeLarge(options: ProducerOptions, random: Random, event
   });
 }
 
+/** An event that costs a worker its deadline or its life, of a key that has others before and behind it, or of none. */
+export async function writeDeadly(pool: Pool, random: Random, trial: Trial): Promise<void> {
+  const key = random.chance(0.7) ? `key:${random.integer(1, SHARED_KEYS)}` : null;
+  const turn = { random, behaviour: `deadly: ${trial.kind}` };
+  await withClient(pool, async (client) => {
+    await client.query('begin');
+    if (key !== null) await lockKeys({ client, ...turn }, [key]);
+    await happenWith({ client, ...turn }, key, trial);
+    await client.query('commit');
+  });
+}
+
 /** An event after all others, in a transaction of its own. Returns its position. */
 export async function writeLast(pool: Pool, random: Random): Promise<number> {
   return await withClient(pool, async (client) => {
@@ -94,7 +108,7 @@ async function transact(
   random: Random,
   { behaviour, commits }: { readonly behaviour: Behaviour; readonly commits: boolean },
 ): Promise<void> {
-  const { pool, pause, tally } = options;
+  const { pool, pause, tally, trials } = options;
   await withClient(pool, async (client) => {
     let ended = false;
     const prepare = async (gid: string): Promise<void> => {
@@ -123,6 +137,7 @@ async function transact(
       random,
       pause,
       behaviour: behaviour.name,
+      trials,
       savepointRolledBack: () => {
         tally.savepointsRolledBack += 1;
       },

@@ -2,9 +2,17 @@
 
 import type { Queryable } from '@pulsebox/postgres';
 import type { Check } from './checker.ts';
-import { requestMishapKinds, workerMishapKinds, worldMishapKinds } from './mishaps.ts';
+import {
+  eventMishapKinds,
+  operatorMishapKinds,
+  requestMishapKinds,
+  workerMishapKinds,
+  worldMishapKinds,
+} from './mishaps.ts';
 import type { TortureOptions } from './plan.ts';
 import type { Tally } from './producer.ts';
+import { sinkMishapKinds } from './sink.ts';
+import type { TrialKind } from './trials.ts';
 
 export interface Figures {
   readonly events: number;
@@ -14,6 +22,15 @@ export interface Figures {
   readonly deliveries: number;
   readonly batches: number;
   readonly redelivered: number;
+  /** Events that fail, by how they do. */
+  readonly trials: Readonly<Record<TrialKind, number>>;
+  /** How often an attempt at one of them failed. */
+  readonly refused: number;
+  /** Steps of parked events, by what they are: see torture.parking. */
+  readonly steps: Readonly<Record<string, number>>;
+  /** Parked when all was quiet: dead letters, and what stood behind them. */
+  readonly dead: number;
+  readonly waiting: number;
   /** How often each kind of mishap struck. */
   readonly mishaps: Readonly<Record<string, number>>;
   /** Redeliveries by the kind of mishap that explains them. */
@@ -37,6 +54,13 @@ const FIGURES = `
          (select count(*) from torture.delivery)::float8 as deliveries,
          (select count(*) from (select distinct group_name, worker, batch from torture.delivery) b)::float8 as batches,
          (select count(*) from torture.redelivery)::float8 as redelivered,
+         (select coalesce(jsonb_object_agg(kind, n), '{}')
+          from (select trial ->> 'kind' as kind, count(*) as n from torture.emitted where trial is not null group by 1) t) as trials,
+         (select count(*) from torture.refusal)::float8 as refused,
+         (select coalesce(jsonb_object_agg(step, n), '{}')
+          from (select step, count(*) as n from torture.parking group by step) p) as steps,
+         (select count(*) from outbox.parked where state = 'dead')::float8 as dead,
+         (select count(*) from outbox.parked where state = 'parked')::float8 as waiting,
          (select coalesce(jsonb_object_agg(kind, n), '{}')
           from (select kind, count(*) as n from torture.mishap group by kind) m) as mishaps,
          (select coalesce(jsonb_object_agg(kind, n), '{}')
@@ -71,11 +95,14 @@ export function renderReport({ options, tally, figures, checks, crashes, caughtU
   const lines = [
     `written     ${n(figures.events)} events, ${n(figures.largest)} of them in one transaction`,
     `            ${n(tally.committed)} transactions committed, ${n(tally.rolledBack)} rolled back, ${n(tally.autocommitted)} autocommits, ${n(tally.savepointsRolledBack)} savepoints rolled back, ${n(tally.prepared)} prepared (${n(tally.orphans)} of them left undecided), ${n(tally.cut)} cut off`,
+    `            ${counts(figures.trials, trialKinds)}: events that fail in one of the groups, some of them for good`,
     ...mishapGroups.map(
       (kinds, line) => `${line === 0 ? 'mishaps ' : '        '}    ${counts(figures.mishaps, kinds)}`,
     ),
     `            the lease changed hands ${n(figures.ranOut)} times by its deadline, ${n(figures.givenBack)} times by being given back`,
     `delivered   ${n(figures.deliveries)} to ${options.groups} groups of up to ${figures.lanes} lanes in ${n(figures.batches)} batches, ${n(figures.late)} late`,
+    `failed      ${n(figures.refused)} attempts; events ${counts(figures.steps, steps)}`,
+    `            ${n(figures.dead)} dead letters are left, ${n(figures.waiting)} wait behind them`,
     `again       ${n(figures.redelivered)}${figures.redelivered === 0 ? '' : `, because of: ${counts(figures.explained, Object.keys(figures.explained))}`}`,
     '',
     ...checks.flatMap(renderCheck),
@@ -89,7 +116,15 @@ export function renderReport({ options, tally, figures, checks, crashes, caughtU
 }
 
 /** One line each: a summary that names only what struck would hide what did not. */
-const mishapGroups = [workerMishapKinds, requestMishapKinds, worldMishapKinds];
+const mishapGroups = [
+  [...workerMishapKinds, ...eventMishapKinds],
+  requestMishapKinds.slice(0, 6),
+  requestMishapKinds.slice(6),
+  [...worldMishapKinds, ...sinkMishapKinds],
+  operatorMishapKinds,
+];
+const trialKinds: readonly TrialKind[] = ['report', 'throw', 'hang', 'kill'];
+const steps = ['parked', 'behind', 'failed again', 'redriven', 'dead', 'replayed', 'discarded'];
 
 function counts(of: Readonly<Record<string, number>>, kinds: readonly string[]): string {
   return kinds.map((kind) => `${kind} ${n(of[kind] ?? 0)}`).join(', ');

@@ -1,5 +1,6 @@
 // One run, from an empty database to the verdict.
 
+import { jobsMigrations } from '@pulsebox/jobs';
 import { outboxMigrations } from '@pulsebox/outbox';
 import { createPool, migrate, postgresMigrations } from '@pulsebox/postgres';
 import type { Queryable } from '@pulsebox/postgres';
@@ -11,6 +12,7 @@ import type { Fleet } from './fleet.ts';
 import { analyst, forgottenPreparedTransaction, idleWriter } from './holders.ts';
 import { createNetwork } from './network.ts';
 import type { Network } from './network.ts';
+import { BEHIND_A_DEAD_ONE } from './parked-checks.ts';
 import { patientQueries } from './patience.ts';
 import { pauseUntil } from './pause.ts';
 import { plan } from './plan.ts';
@@ -19,6 +21,8 @@ import { decideOrphans, write, writeLarge, writeLast } from './producer.ts';
 import type { Tally } from './producer.ts';
 import { createWitnesses, groupNames } from './schema.ts';
 import type { TortureServer } from './server.ts';
+import { startSink } from './sink.ts';
+import type { Sink } from './sink.ts';
 import { collectFigures } from './summary.ts';
 import type { Report } from './summary.ts';
 
@@ -35,25 +39,33 @@ export interface TortureEnvironment {
   readonly signal?: AbortSignal;
 }
 
-/** How long no event may arrive while some are missing, in milliseconds: many leases, backoffs, and a slow machine. */
-const PATIENCE_MS = 20_000;
+/**
+ * How long nothing may be delivered, parked or given up while something is missing, in milliseconds: the last event of all
+ * may be one that kills its worker until it is found out, and machines are slow.
+ */
+const PATIENCE_MS = 45_000;
+/** To find out an event that kills its worker for good. */
+const LONG_ENOUGH_MS = 20_000;
 
 /** Writes under torture, waits until the workers have caught up, and compares. */
 export async function torture(options: TortureOptions, environment: TortureEnvironment): Promise<Report> {
   const { databaseUrl, server, logFolder, onProgress = ignore } = environment;
   const signal = environment.signal ?? new AbortController().signal;
   const connection = { connectionString: databaseUrl, application_name: 'torture' };
-  await migrate(connection, [postgresMigrations, outboxMigrations]);
+  await migrate(connection, [postgresMigrations, jobsMigrations, outboxMigrations]);
   const pool = createPool({ connection, onIdleError: ignore });
   const db = patientQueries(pool);
   const planned = plan(options, server !== undefined);
   const groups = groupNames(options.groups);
   const network = await createNetwork(databaseUrl);
+  const sink = await startSink();
   const fleet = createFleet({
     databaseUrl: network.workersUrl,
+    sinkUrl: sink.url,
     groups,
     logFolder,
     leaseTtlMs: options.leaseTtlMs,
+    deadlineMs: options.deadlineMs,
     mutant: options.mutant,
     batchSizeOf: planned.batchSizeOf,
     clockOffsetMsOf: planned.clockOffsetMsOf,
@@ -70,7 +82,7 @@ export async function torture(options: TortureOptions, environment: TortureEnvir
     await untilAllAreRead(pool, fleet, groups.length);
 
     onProgress(`writing for ${options.durationMs / 1_000} s, ${planned.mishaps.length} mishaps planned`);
-    const scene = { pool, db, server, network, groups, fleet, planned, signal };
+    const scene = { pool, db, server, network, sink, groups, fleet, planned, signal };
     const tally = await writeUnderTorture(options, scene);
 
     onProgress('waiting until the workers have caught up');
@@ -91,7 +103,7 @@ export async function torture(options: TortureOptions, environment: TortureEnvir
     signal.removeEventListener('abort', destroy);
     process.off('exit', destroy);
     fleet.destroy();
-    await network.close();
+    await Promise.all([network.close(), sink.close()]);
     await pool.end();
   }
 }
@@ -101,7 +113,10 @@ export async function torture(options: TortureOptions, environment: TortureEnvir
  * Looking for lost events among 100,000 took up to minutes then, and takes less than a second so.
  */
 async function analyse(pool: Pool): Promise<void> {
-  await pool.query('analyze torture.emitted, torture.delivery, torture.mishap, torture.reign');
+  await pool.query(
+    `analyze torture.emitted, torture.delivery, torture.refusal, torture.failed_call, torture.parking,
+             torture.mishap, torture.reign, outbox.parked`,
+  );
 }
 
 interface Scene {
@@ -111,6 +126,7 @@ interface Scene {
   readonly db: Queryable;
   readonly server: TortureServer | undefined;
   readonly network: Network;
+  readonly sink: Sink;
   readonly groups: readonly string[];
   readonly fleet: Fleet;
   readonly planned: Plan;
@@ -129,18 +145,20 @@ async function writeUnderTorture(options: TortureOptions, scene: Scene): Promise
   const failed = new AbortController();
   const pause = pauseUntil(AbortSignal.any([AbortSignal.timeout(options.durationMs), failed.signal, signal]));
   const tally = newTally();
-  const { favoured, largeTransaction } = options;
+  const { favoured, largeTransaction, failing } = options;
+  const trials = { groups: scene.groups, failing };
 
   const underWay = Array.from({ length: options.writers }, (_, n) =>
-    write({ pool: writers, pause, tally, favoured }, randomOfWriter(n)),
+    write({ pool: writers, pause, tally, favoured, trials }, randomOfWriter(n)),
   );
   if (largeTransaction > 0) {
-    underWay.push(writeLarge({ pool: writers, pause, tally }, randomOfWriter(-2), largeTransaction));
+    underWay.push(writeLarge({ pool: writers, pause, tally, trials }, randomOfWriter(-2), largeTransaction));
   }
-  if (options.chaos) {
+  const longEnough = options.durationMs >= LONG_ENOUGH_MS;
+  underWay.push(chaos({ ...scene, pause, longEnough }, mishaps));
+  if (options.mishaps === 'all') {
     const holder = { pool, pause, tally };
     underWay.push(
-      chaos({ ...scene, pause }, mishaps),
       cutWriters(db, pause, randomOfWriter(-3)),
       idleWriter(holder, randomOfWriter(-4)),
       analyst(holder),
@@ -186,15 +204,19 @@ async function untilAllAreRead(pool: Pool, fleet: Fleet, groups: number): Promis
 }
 
 /**
- * Result: how many groups have all their lanes at or behind position $1, and no change of lanes under way.
- * Indexes: consumer_group_pkey, cursor_pkey, delivery_pkey from its end.
+ * Result: how many groups have all their lanes at or behind position $1, no change of lanes under way, and nothing parked
+ * that is still to be tried: it is dead, or stands behind what is. And how far everybody has come.
+ * Indexes: consumer_group_pkey, cursor_pkey, parked_key, delivery_pkey and parking_pkey from their ends.
  */
 const UNTIL_DELIVERED = `
   select (select count(*) from outbox.consumer_group g
           where g.resize_lanes is null
             and g.lanes = (select count(*) from outbox.lane_cursors(g.name, g.lanes) c
-                           where c.position >= $1 and c.frozen_snapshot is null))::float8 as groups,
-         coalesce((select max(id) from torture.delivery), 0)::float8 as newest`;
+                           where c.position >= $1 and c.frozen_snapshot is null)
+            and not exists (select from outbox.parked p
+                            where p.group_name = g.name and p.state = 'parked' and not ${BEHIND_A_DEAD_ONE}))::float8 as groups,
+         (coalesce((select max(id) from torture.delivery), 0)
+            + coalesce((select max(id) from torture.parking), 0))::float8 as newest`;
 
 /**
  * Nothing is open any more when the last event is written, so a lane that has passed it has delivered all of its own:

@@ -3,6 +3,8 @@
 import { emit, emitAll } from '@pulsebox/outbox';
 import type { ClientBase } from 'pg';
 import type { Random } from './random.ts';
+import { drawTrial, poisonFor } from './trials.ts';
+import type { Trial, TrialOptions } from './trials.ts';
 
 const TOPIC = 'torture.happened';
 
@@ -13,16 +15,18 @@ const COUNT_UP = `
 /** Locks the rows, in one order for everybody: no deadlocks. $1 keys. Index: key_pkey. */
 const LOCK_KEYS = `select from torture.key where key = any($1::text[]) order by key for update`;
 
+/** $1 positions, $2 key, $3 counters, $4 behaviour, $5 trials. */
 const WITNESS = `
-  insert into torture.emitted (seq, key, counter, behaviour)
-  select seq, $2, counter, $4 from unnest($1::bigint[], $3::bigint[]) as e(seq, counter)`;
+  insert into torture.emitted (seq, key, counter, behaviour, trial)
+  select seq, $2, counter, $4, trial from unnest($1::bigint[], $3::bigint[], $5::jsonb[]) as e(seq, counter, trial)`;
 
+/** $1 key, $2 payload. */
 const INSERT_PLAINLY = `
-  insert into outbox.event (topic, key, payload) values ('${TOPIC}', $1, jsonb_build_object('counter', $2::bigint))
-  returning seq::float8 as seq`;
+  insert into outbox.event (topic, key, payload) values ('${TOPIC}', $1, $2) returning seq::float8 as seq`;
 
+/** $1 key, $2 payload. */
 const CALL_EMIT = `
-  select outbox.emit('${TOPIC}', jsonb_build_object('counter', $2::bigint), $1)::float8 as seq`;
+  select outbox.emit('${TOPIC}', $2::jsonb, $1)::float8 as seq`;
 
 /** Business row, event and witness in one statement, for a client that opens no transaction. $1 key, $2 behaviour. */
 const ALL_IN_ONE = `
@@ -44,8 +48,8 @@ const ALL_IN_ONE_KEYLESS = `
   insert into torture.emitted (seq, behaviour) select seq, $1 from event returning seq::float8 as seq`;
 
 /**
- * $1 how many, $2 over how many keys, $3 behaviour. The transaction holds the lock of key `large`, whose counter is
- * how many there have been before.
+ * $1 how many, $2 over how many keys, $3 behaviour, $4 the trial of one that has few behind it, or null. The transaction
+ * holds the lock of key `large`, whose counter is how many there have been before.
  */
 const LARGE = `
   with counted as (
@@ -53,17 +57,29 @@ const LARGE = `
   ),
   event as (
     insert into outbox.event (topic, key, payload)
-    select '${TOPIC}', 'large:' || n % $2::bigint, jsonb_build_object('counter', n)
+    select '${TOPIC}', 'large:' || n % $2::bigint,
+           jsonb_build_object('counter', n)
+             || case when $4::jsonb is not null and n = before + $1 - $1 / 50 then jsonb_build_object('trial', $4::jsonb)
+                     else '{}' end
     from counted cross join generate_series(before + 1, before + $1) n
     order by n
-    returning seq, key, (payload->>'counter')::bigint as counter
+    returning seq, key, payload
   )
-  insert into torture.emitted (seq, key, counter, behaviour) select seq, key, counter, $3 from event`;
+  insert into torture.emitted (seq, key, counter, behaviour, trial)
+  select seq, key, (payload->>'counter')::bigint, $3, payload->'trial' from event`;
+
+/** A type and not an interface: only that passes for JSON. */
+type Payload = {
+  readonly counter: number | null;
+  readonly trial?: { readonly [name in keyof Trial]: Trial[name] };
+};
 
 export interface Witnessed {
   readonly client: Pick<ClientBase, 'query'> & ClientBase;
   readonly random: Random;
   readonly behaviour: string;
+  /** Undefined: every event is good. */
+  readonly trials?: TrialOptions | undefined;
 }
 
 export async function lockKeys({ client }: Witnessed, keys: readonly string[]): Promise<void> {
@@ -72,12 +88,24 @@ export async function lockKeys({ client }: Witnessed, keys: readonly string[]): 
 
 /** One event, written in one of the three ways there are. Without a key it is in no order. */
 export async function happen(turn: Witnessed, key: string | null): Promise<void> {
-  const counter = key === null ? null : await countUp(turn, { key, by: 1 });
-  const position = await write(turn, key, counter);
-  await turn.client.query(WITNESS, [[position], key, [counter], turn.behaviour]);
+  await happenWith(turn, key, turn.trials === undefined ? undefined : drawTrial(turn.trials, turn.random));
 }
 
-/** Many events of one key in one statement. */
+/** The same, with what it does to its handlers. */
+export async function happenWith(
+  turn: Witnessed,
+  key: string | null,
+  trial: Trial | undefined,
+): Promise<void> {
+  const counter = key === null ? null : await countUp(turn, { key, by: 1 });
+  const position = await write(turn, key, {
+    counter,
+    ...(trial === undefined ? {} : { trial: { ...trial } }),
+  });
+  await turn.client.query(WITNESS, [[position], key, [counter], turn.behaviour, [trial]]);
+}
+
+/** Many events of one key in one statement; all of them are good. */
 export async function happenOften(turn: Witnessed, key: string, times: number): Promise<void> {
   const last = await countUp(turn, { key, by: times });
   const counters = Array.from({ length: times }, (_, n) => last - times + 1 + n);
@@ -85,7 +113,7 @@ export async function happenOften(turn: Witnessed, key: string, times: number): 
     turn.client,
     counters.map((counter) => ({ topic: TOPIC, key, payload: { counter } })),
   );
-  await turn.client.query(WITNESS, [positions, key, counters, turn.behaviour]);
+  await turn.client.query(WITNESS, [positions, key, counters, turn.behaviour, []]);
 }
 
 export async function happenByItself(turn: Witnessed, key: string | null): Promise<number | undefined> {
@@ -98,7 +126,10 @@ export async function happenByItself(turn: Witnessed, key: string | null): Promi
 }
 
 export async function happenInBulk(turn: Witnessed, events: number): Promise<void> {
-  await turn.client.query(LARGE, [events, 50, turn.behaviour]);
+  const { trials } = turn;
+  const poisoned = trials !== undefined && trials.failing > 0;
+  const trial = poisoned ? JSON.stringify(poisonFor(turn.random.pick(trials.groups))) : null;
+  await turn.client.query(LARGE, [events, 50, turn.behaviour, trial]);
 }
 
 async function countUp({ client }: Witnessed, { key, by }: { key: string; by: number }): Promise<number> {
@@ -107,16 +138,12 @@ async function countUp({ client }: Witnessed, { key, by }: { key: string; by: nu
   return rows[0].counter;
 }
 
-async function write(
-  { client, random }: Witnessed,
-  key: string | null,
-  counter: number | null,
-): Promise<number> {
+async function write({ client, random }: Witnessed, key: string | null, payload: Payload): Promise<number> {
   const way = random.pick(['typed', 'function', 'insert'] as const);
-  if (way === 'typed') return await emit(client, { topic: TOPIC, key, payload: { counter } });
+  if (way === 'typed') return await emit(client, { topic: TOPIC, key, payload });
   const { rows } = await client.query<{ seq: number }>(way === 'function' ? CALL_EMIT : INSERT_PLAINLY, [
     key,
-    counter,
+    payload,
   ]);
   if (rows[0] === undefined) throw new Error('the event has no position');
   return rows[0].seq;
