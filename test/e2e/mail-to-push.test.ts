@@ -341,10 +341,10 @@ describe.each(servers)('with %s', (_, startPubSub) => {
 
 /** Whether the group has been through everything that asks for a push. */
 async function isDelivered(group: string): Promise<boolean> {
-  const { rows } = await db.pool.query<{ done: boolean }>(
-    `select (select max(position) from outbox.cursor where group_name = $1)
-         >= (select max(seq) from outbox.event where topic = 'push.requested') as done`,
+  const { rowCount } = await db.pool.query(
+    `select where (select max(position) from outbox.cursor where group_name = $1)
+               >= (select max(seq) from outbox.event where topic = 'push.requested')`,
     [group],
   );
-  return rows[0]?.done === true;
+  return rowCount === 1;
 }

@@ -198,8 +198,9 @@ test('tells nobody of mail that was there before, and is taken out of spam', asy
   expect(await world.messages(connectionId)).toEqual([]);
   await forgetEvents();
   mailbox.label(id, { add: ['INBOX'], remove: ['SPAM'] });
+  mailbox.deliver({ subject: 'new' });
   await world.sync(connectionId);
-  expect(await topics(world)).toEqual({ 'item.upserted': 1 });
+  expect(await topics(world)).toEqual({ 'item.upserted': 2, 'push.requested': 1 });
 });
 
 test('stores whatever people write to each other', async () => {
