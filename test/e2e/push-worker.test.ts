@@ -201,7 +201,9 @@ test('a service that refuses the keys shows in /health as a warning, which is no
     (await (await fetch(`${origin}/health`)).text()).includes('refuses our VAPID token'),
   );
   expect((await fetch(`${origin}/health`)).status).toBe(200);
-  expect((await fetch(`${origin}/health/ready`)).status).toBe(200);
+  const ready = await fetch(`${origin}/health/ready`);
+  expect(ready.status).toBe(200);
+  expect(await ready.text()).toContain('refuses our VAPID token');
   expect(await (await fetch(`${origin}/metrics`)).text()).toContain(
     'push_services_denying{service="other"} 1',
   );
@@ -221,6 +223,84 @@ test('an event without a user becomes a dead letter, and nobody is notified', as
   );
   expect(rows).toEqual([{ state: 'dead', topic: 'push.requested' }]);
 });
+
+test('fed with rubbish it stays up: each bad event is a dead letter that says why, and the good ones arrive', async () => {
+  await browserOf('ann');
+  const { worker, origin } = await startWorker();
+  const good = { user_id: 'ann', payload: { title: 'Hello' } };
+  let deep: unknown = 1;
+  for (let n = 0; n < 2_000; n += 1) deep = [deep];
+  const rubbish = [
+    7,
+    'text',
+    null,
+    [],
+    {},
+    { ...good, user_id: { $ne: null } },
+    { ...good, user_id: 1.5 },
+    { ...good, user_id: 'x'.repeat(501) },
+    { ...good, payload: 'text' },
+    { ...good, payload: [] },
+    { ...good, payload: { title: { toString: 'x' } } },
+    { ...good, payload: { data: deep, body: 'x'.repeat(4_000) } },
+    { ...good, ttl: -1 },
+    { ...good, ttl: 1e308 },
+    { ...good, ttl: '60' },
+    { ...good, urgency: 'HIGH' },
+    { ...good, topic: 'a b' },
+    { ...good, topic: {} },
+    JSON.parse('{"user_id":"ann","payload":{"title":"x"},"__proto__":{"x":1}}') as object,
+  ];
+  for (const payload of rubbish) {
+    await db.pool.query('select outbox.emit($1, $2::jsonb)', ['push.requested', JSON.stringify(payload)]);
+    await emit('push.requested', good);
+  }
+  await emit('push.broadcast', { payload: {} });
+  await eventually(() => service.received.length === rubbish.length, { withinMs: 60_000 });
+  await eventually(
+    async () => (await listDead(db.pool, { limit: 100 })).events.length === rubbish.length + 1,
+    { withinMs: 60_000 },
+  );
+  const { events } = await listDead(db.pool, { limit: 100 });
+  for (const { reason } of events) expect(reason).toMatch(/^expected .+, got .+; .+/);
+  expect((await fetch(`${origin}/health`)).status).toBe(200);
+  expect((await fetch(`${origin}/health/ready`)).status).toBe(200);
+  worker.kill('SIGTERM');
+  expect(await worker.exited).toMatchObject({ code: 0 });
+});
+
+test('a database that drops every connection in mid-batch costs no notification and sends none twice', async () => {
+  const users = Array.from({ length: 40 }, (_, n) => `user ${n}`);
+  for (const user of users) await browserOf(user);
+  const { worker } = await startWorker({ PUSH_CONCURRENCY: '4', OUTBOX_LEASE_SECONDS: '5' });
+  let ended = 0;
+  service.answer((_endpoint, request) => {
+    if (request === 10 || request === 20 || request === 30) {
+      void db.pool
+        .query(
+          `select pg_terminate_backend(pid) from pg_stat_activity
+           where datname = current_database() and application_name = 'pulsebox-push-worker'`,
+        )
+        .then(({ rowCount }) => (ended += rowCount ?? 0));
+    }
+    return undefined;
+  });
+  await db.pool.query(
+    `insert into outbox.event (topic, payload)
+     select 'push.requested', jsonb_build_object('user_id', u, 'payload', jsonb_build_object('title', u))
+     from unnest($1::text[]) u`,
+    [users],
+  );
+  await eventually(
+    async () =>
+      (await db.pool.query(`select from push.delivery where outcome = 'sent'`)).rowCount === users.length,
+    { withinMs: 60_000, message: worker.output() },
+  );
+  expect(service.received).toHaveLength(users.length);
+  expect(ended).toBeGreaterThan(3);
+  worker.kill('SIGTERM');
+  expect(await worker.exited).toMatchObject({ code: 0 });
+}, 120_000);
 
 test('at the lowest level of the log nothing tells an endpoint, a key or a token, whatever goes wrong', async () => {
   const browsers: BrowserSubscription[] = [];
