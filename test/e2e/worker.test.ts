@@ -120,6 +120,30 @@ describe('worker without --loop', () => {
     expect(await worker.exited, worker.output()).toEqual({ code: 0, signal: null });
     expect(await found('silver spoon')).toBe(1);
   });
+
+  test('waits for the lease of a worker that was killed, says so, delivers one batch and exits with 0', async () => {
+    const killed = await startWorker({ OUTBOX_LEASE_SECONDS: '12' });
+    killed.worker.kill('SIGKILL');
+    await killed.worker.exited;
+    await addItem('Copper kettle');
+    const worker = runProgram(ENTRY, { env: { DATABASE_URL: db.url, OUTBOX_LEASE_SECONDS: '12' } });
+    expect(await worker.exited, worker.output()).toEqual({ code: 0, signal: null });
+    expect(await found('copper kettle'), worker.output()).toBe(1);
+    expect(worker.log().map(({ msg }) => msg)).toContain(
+      'another worker holds the lease: waiting for its end, unless that worker renews it',
+    );
+  });
+
+  test('beside a worker that lives leaves its groups to that one, and exits with 0', async () => {
+    const { worker: alive } = await startWorker();
+    const worker = runProgram(ENTRY, { env: { DATABASE_URL: db.url, OUTBOX_LEASE_SECONDS: '2' } });
+    expect(await worker.exited, worker.output()).toEqual({ code: 0, signal: null });
+    expect(worker.log().map(({ msg }) => msg)).toContain(
+      'another worker reads this group: nothing is left for this one',
+    );
+    alive.kill('SIGTERM');
+    expect(await alive.exited).toMatchObject({ code: 0 });
+  });
 });
 
 describe('a worker that is configured badly', () => {

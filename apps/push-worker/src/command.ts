@@ -33,7 +33,7 @@ export const pushWorkerCommand: WorkerCommand<Variables> = {
     'listen-notify': 'OUTBOX_WORKER_LISTEN_NOTIFY',
   },
   check: (config) => [...checkDatabase(config), ...checkPush(config)],
-  compose({ config, log, registry }) {
+  compose({ config, flags, log, registry }) {
     const outbox = openLog({
       context: {
         config: { ...config, OUTBOX_WORKER_POLL_SECONDS: config.PUSH_WORKER_POLL_SECONDS },
@@ -41,6 +41,7 @@ export const pushWorkerCommand: WorkerCommand<Variables> = {
         registry,
       },
       applicationName: 'pulsebox-push-worker',
+      once: !flags.loop,
       migrations: [postgresMigrations, jobsMigrations, outboxMigrations, appMigrations, pushMigrations],
     });
     const vapid = vapidOf(config);

@@ -26,6 +26,8 @@ export type { JsonValue, OutboxEvent } from './log/event.ts';
 export type { GroupStatus } from './group/group-status.ts';
 export { groupStatus } from './group/group-status.ts';
 export type { Batch, BatchOutcome, EventFailure, Handler, HandlerContext } from './deliver/handler.ts';
+export type { RetentionOptions, RetentionOutcome } from './upkeep/retention.ts';
+export { dropOldestPartition } from './upkeep/retention.ts';
 export type { HousekeepingOptions } from './upkeep/housekeeping.ts';
 export { housekeeping } from './upkeep/housekeeping.ts';
 export { notifyChannel, setNotifyChannel } from './log/notify-channel.ts';

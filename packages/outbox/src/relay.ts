@@ -15,6 +15,7 @@ import { createLanes } from './lane/lanes.ts';
 import { MOST_CHARACTERS } from './log/event-rows.ts';
 import type { OutboxMetrics } from './outbox-metrics.ts';
 import type { PauseOptions } from './lane/pause.ts';
+import { turnOnce } from './lane/turn-once.ts';
 import type { RetryOptions } from './deliver/retry.ts';
 import type { Waker } from './lane/waker.ts';
 
@@ -56,6 +57,11 @@ export interface RelayOptions {
   readonly maxAttempts?: number;
   /** How long a failed event waits until it is tried again. */
   readonly retry?: RetryOptions;
+  /**
+   * Its worker turns it once and ends. Then a turn delivers one batch if there is any: a lane whose lease another worker
+   * holds is waited for, at most `leaseTtlMs`, unless that worker renews it and so is alive. Default false.
+   */
+  readonly once?: boolean;
   /** Keeps the schedule of what is tried again. Without it the reader looks it up in the parked events by itself. */
   readonly jobs?: Jobs;
 }
@@ -126,6 +132,8 @@ export function relay(options: RelayOptions): Loop {
       }),
   });
 
+  const turning = { lanes, db, group, holder: options.holder, pollMs, leaseTtlMs };
+
   return {
     name: group,
     cadenceMs: Math.max(pollMs, idleWaitMs),
@@ -133,7 +141,7 @@ export function relay(options: RelayOptions): Loop {
     async tick(context): ReturnType<Loop['tick']> {
       sayThatItWaits = () => context.progress();
       try {
-        return await lanes.turn(context);
+        return await (options.once === true ? turnOnce(turning, context) : lanes.turn(context));
       } finally {
         sayThatItWaits = undefined;
       }

@@ -36,6 +36,8 @@ export interface OpenLogOptions {
   readonly migrations: readonly MigrationSet[];
   /** The longest one statement may take, in milliseconds, where every statement is a short one. Default: no limit. */
   readonly queryTimeoutMs?: number;
+  /** The worker turns each loop once and ends (it was not started with `--loop`). Default false. */
+  readonly once?: boolean;
 }
 
 export interface OpenedLog {
@@ -55,7 +57,7 @@ export interface OpenedLog {
 
 /** Opens without asking the database anything: a worker that starts before its database waits for it. */
 export function openLog(options: OpenLogOptions): OpenedLog {
-  const { context, applicationName, migrations, queryTimeoutMs } = options;
+  const { context, applicationName, migrations, queryTimeoutMs, once = false } = options;
   const { config, log, registry } = context;
   const { pooled, direct } = connections(config, applicationName);
   const pool = createPool({
@@ -91,6 +93,7 @@ export function openLog(options: OpenLogOptions): OpenedLog {
           deadlineMs: config.OUTBOX_BATCH_DEADLINE_SECONDS * 1_000,
           maxAttempts: config.OUTBOX_MAX_ATTEMPTS,
           jobs,
+          once,
           ...(startFrom === undefined ? {} : { startFrom }),
           ...(order === undefined ? {} : { order }),
         }),
