@@ -62,10 +62,11 @@ export const workerCommand: WorkerCommand<Variables> = {
     ...checkImports(config),
     ...checkRuntimes(config),
   ],
-  async compose({ config, log, registry }) {
+  async compose({ config, flags, log, registry }) {
     const outbox = openLog({
       context: { config, log, registry },
       applicationName: 'pulsebox-worker',
+      once: !flags.loop,
       migrations: [
         postgresMigrations,
         jobsMigrations,
