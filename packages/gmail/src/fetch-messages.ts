@@ -19,6 +19,7 @@ export interface BadMessage {
 
 /** Gmail takes more at once, and then answers 429 to a mailbox that is read elsewhere as well. */
 const AT_ONCE = 8;
+/** As many may be bad for reasons of their own, though nothing else is on the page: else a mailbox would never get past them. */
 const MOST_SUSPECTS = 4;
 
 /** @throws GmailError when it is not the messages' fault; the signal's reason */
@@ -66,7 +67,8 @@ export async function fetchMessages(
   if (suspects.length > 0) {
     const [first] = suspects;
     // Most of several: that is no coincidence. Else ask whether Gmail answers for this mailbox at all.
-    if (suspects.length > 1 && suspects.length * 2 > gmailIds.length) throw first?.error ?? new Error();
+    const isMost = suspects.length * 2 > gmailIds.length;
+    if (first !== undefined && suspects.length >= MOST_SUSPECTS && isMost) throw first.error;
     await mailbox.profile({ signal, progress });
     bad.push(...suspects.map(({ gmailId, error }) => ({ gmailId, reason: error.message })));
   }

@@ -155,6 +155,35 @@ describe('a message', () => {
   });
 });
 
+describe('several messages', () => {
+  test('that alone are on a page, and that Google breaks over, do not hold up the mailbox', async () => {
+    await world.sync(id);
+    const bad = [mailbox.deliver(), mailbox.deliver(), mailbox.deliver()];
+    const path = new RegExp(`messages/(${bad.join('|')})$`);
+    world.gmail.inject({ path, times: 99, fault: { kind: 'answer', status: 500 } });
+    expect(await world.sync(id)).toEqual({ failed: [] });
+    expect((await topics(world))['mail.message']).toBe(3);
+    mailbox.deliver({ subject: 'well' });
+    expect(await world.sync(id)).toEqual({ failed: [] });
+    expect((await world.messages(id)).map(({ subject }) => subject)).toEqual(['well']);
+  });
+
+  test('that are most of a page are no coincidence: Google is away, and no dead letters are made', async () => {
+    await world.sync(id);
+    await another();
+    for (let n = 0; n < 30; n += 1) mailbox.deliver();
+    world.gmail.inject({ path: /messages\//, times: 999, fault: { kind: 'answer', status: 500 } });
+    const { failed } = await world.deliver(changed(id));
+    expect(failed).toMatchObject([{ retryable: true, reason: expect.stringContaining('GMAIL_AWAY') }]);
+    expect((await topics(world))['mail.message']).toBeUndefined();
+    // Not one after the other to the end.
+    expect(world.gmail.requestsTo(/messages\//).length).toBeLessThan(60);
+    world.gmail.heal();
+    expect(await world.sync(id)).toEqual({ failed: [] });
+    expect(await world.messages(id)).toHaveLength(30);
+  });
+});
+
 describe('a list of messages', () => {
   test.for([
     ['says nothing', answer('{}')],
