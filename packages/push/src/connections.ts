@@ -4,7 +4,7 @@ import { Pool } from 'undici';
 import { boundedSockets } from './bounded-sockets.ts';
 import type { BoundedSockets } from './bounded-sockets.ts';
 import { guardedLookup } from './guarded-lookup.ts';
-import type { ResolveAll } from './guarded-lookup.ts';
+import type { ResolveAll } from './lookup-queue.ts';
 
 export interface ConnectionOptions {
   /** Origins that may have private addresses. */

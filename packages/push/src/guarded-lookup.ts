@@ -2,16 +2,11 @@
 // nobody asks a second time, so a name that answers something else the second time gains nothing.
 
 import { lookup as systemLookup } from 'node:dns';
-import type { LookupAddress, LookupOptions } from 'node:dns';
 import type { LookupFunction } from 'node:net';
 import { isPublicAddress } from './address.ts';
 import { forbidden } from './endpoint.ts';
-
-export type ResolveAll = (
-  hostname: string,
-  options: LookupOptions,
-  callback: (error: NodeJS.ErrnoException | null, addresses: readonly LookupAddress[]) => void,
-) => void;
+import { queuedLookup } from './lookup-queue.ts';
+import type { ResolveAll } from './lookup-queue.ts';
 
 const resolveWithSystem: ResolveAll = (hostname, options, callback) => {
   systemLookup(hostname, { ...options, all: true }, callback);
@@ -22,8 +17,9 @@ const resolveWithSystem: ResolveAll = (hostname, options, callback) => {
  * that has both kinds is a trap, not a push service.
  */
 export function guardedLookup(resolve: ResolveAll = resolveWithSystem): LookupFunction {
+  const ask = queuedLookup(resolve);
   return (hostname, options, callback) => {
-    resolve(hostname, options, (error, addresses) => {
+    ask(hostname, options, (error, addresses) => {
       if (error !== null) {
         callback(error, '', 0);
         return;

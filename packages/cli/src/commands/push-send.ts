@@ -9,6 +9,7 @@ import {
   countSubscriptions,
   createMessage,
   deliveryOutcomes,
+  LONGEST_TTL_SECONDS,
   REQUESTED_TOPIC,
   urgencies,
 } from '@pulsebox/push';
@@ -44,8 +45,6 @@ Examples:
   pulsebox push send anna --title 'Goal!' --topic score --ttl 60 --urgency high
   pulsebox push send anna --title 'Hello' --wait 0`;
 
-const MOST_TTL_SECONDS = 2_419_200;
-
 export function declareSend(push: Command, run: Run): void {
   push
     .command('send')
@@ -60,7 +59,7 @@ export function declareSend(push: Command, run: Run): void {
     .option(
       '--ttl <seconds>',
       'how long it waits for a device that is away',
-      wholeNumber(0, MOST_TTL_SECONDS),
+      wholeNumber(0, LONGEST_TTL_SECONDS),
     )
     .addOption(new Option('--urgency <word>', 'how much of its battery a device may give').choices(urgencies))
     .option('--topic <name>', 'a later message of the same topic takes its place at the push service')
