@@ -23,10 +23,12 @@ import {
   outboxVariables,
   runtimeVariables,
   searchVariables,
+  upkeepVariables,
 } from '@pulsebox/worker-base';
 import { bridgeVariables, checkBridge, openBridge } from './bridge-variables.ts';
 import { importLoops } from './import-loops.ts';
 import { runtimeLoops } from './runtime-loops.ts';
+import { upkeepLoops } from './upkeep-loops.ts';
 
 type Variables = typeof databaseVariables &
   typeof outboxVariables &
@@ -34,7 +36,8 @@ type Variables = typeof databaseVariables &
   typeof mailVariables &
   typeof bridgeVariables &
   typeof importVariables &
-  typeof runtimeVariables;
+  typeof runtimeVariables &
+  typeof upkeepVariables;
 
 const { version } = JSON.parse(readFileSync(new URL('../package.json', import.meta.url), 'utf8')) as {
   version: string;
@@ -53,6 +56,7 @@ export const workerCommand: WorkerCommand<Variables> = {
     ...bridgeVariables,
     ...importVariables,
     ...runtimeVariables,
+    ...upkeepVariables,
   },
   flagVariables: outboxFlags,
   check: (config) => [
@@ -96,6 +100,7 @@ export const workerCommand: WorkerCommand<Variables> = {
     const runtimes = await runtimeLoops({ config, outbox, registry });
     if (runtimes === undefined) log.info('agent runtimes are off: OPENCLAW_RUNTIME is not k8s');
     else log.info({ namespace: runtimes.namespace }, 'agent runtimes');
+    const byTheClock = upkeepLoops({ config, outbox, log, registry });
     return {
       loops: [
         // It re-reads the rows that events name: nothing is gained by holding later ones back.
@@ -107,11 +112,13 @@ export const workerCommand: WorkerCommand<Variables> = {
         ...(bridge === undefined ? [] : [outbox.consume({ group: 'bridge', handler: bridge.handler })]),
         ...(imports?.loops ?? []),
         ...(runtimes?.loops ?? []),
+        ...byTheClock.loops,
         outbox.housekeeping,
       ],
       async close(): Promise<void> {
         await bridge?.close();
         await runtimes?.close();
+        await byTheClock.close();
         await imports?.close();
         await outbox.close();
       },

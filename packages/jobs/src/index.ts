@@ -10,6 +10,7 @@ export type { FetchOptions, Jobs, OpenJobsOptions } from './open-jobs.ts';
 export { openJobs } from './open-jobs.ts';
 export type { Queue, QueueOptions, QueuePolicy } from './queue.ts';
 export { defineQueue } from './queue.ts';
+export type { ScheduleRun } from './schedule-runs.ts';
 export type { Schedule, ScheduleOptions } from './schedules.ts';
 export { JOBS_SCHEMA, JOBS_SCHEMA_VERSION, jobsMigrations } from './schema.ts';
 export type { JobToSend, SendOptions, Sent } from './send.ts';

@@ -11,6 +11,8 @@ import { JobsError } from './jobs-error.ts';
 import type { Queue } from './queue.ts';
 import type { Schedule, ScheduleOptions } from './schedules.ts';
 import { schedule, schedulesOf, unschedule } from './schedules.ts';
+import type { ScheduleRun } from './schedule-runs.ts';
+import { scheduleRuns } from './schedule-runs.ts';
 import type { JobToSend, SendOptions, Sent } from './send.ts';
 import { send } from './send.ts';
 import type { Completion, CompleteOptions, FailOptions, Failure, GiveBack, Joining } from './settle.ts';
@@ -59,6 +61,8 @@ export interface Jobs {
   schedule<Data extends object>(queue: Queue<Data>, data: Data, options: ScheduleOptions): Promise<void>;
   unschedule(queue: Queue, key?: string): Promise<void>;
   schedules<Data extends object>(queue: Queue<Data>): Promise<readonly Schedule<Data>[]>;
+  /** All schedules of the database, with when each last ran to its end. */
+  scheduleRuns(): Promise<readonly ScheduleRun[]>;
   /**
    * Gives the jobs of dead workers to others, ends attempts that took too long, deletes old jobs. Call it every few
    * seconds in one process; more of them do no harm, since the work is claimed in the database.
@@ -125,6 +129,7 @@ export function openJobs(options: OpenJobsOptions): Jobs {
     schedule: async (queue, data, scheduleOptions) => schedule(boss, queue, data, scheduleOptions),
     unschedule: async (queue, key) => unschedule(boss, queue, key),
     schedules: async (queue) => schedulesOf(boss, queue),
+    scheduleRuns: async () => scheduleRuns(boss, pool),
     async maintain() {
       await boss.use(async (pgboss) => patiently(async () => pgboss.supervise()));
     },

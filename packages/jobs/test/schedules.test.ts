@@ -2,7 +2,7 @@ import { createTestDatabase, eventually } from '@pulsebox/test-support';
 import type { TestDatabase } from '@pulsebox/test-support';
 import { afterAll, beforeAll, expect, inject, test } from 'vitest';
 import { openJobs } from '../src/index.ts';
-import type { Jobs } from '../src/index.ts';
+import type { Jobs, ScheduleRun } from '../src/index.ts';
 import { newQueue, rowsOf } from './job-rows.ts';
 import { quiet } from './turn-loop.ts';
 
@@ -74,6 +74,29 @@ test('is not sent by processes that do not send what is scheduled', async () => 
   expect(rows).toEqual([{ late: true }]);
   expect(await rowsOf(database.pool, queue)).toEqual([]);
   await jobs.unschedule(queue);
+});
+
+test('says when each schedule last ran to its end', async () => {
+  const queue = newQueue();
+  await jobs.ensureQueue(queue);
+  await jobs.schedule(queue, { n: 1 }, { key: 'one', cron: '*/10 * * * *' });
+  await jobs.schedule(queue, { n: 2 }, { key: 'two', cron: '0 3 * * *' });
+  await nobodyFor(90);
+  const runs = async (): Promise<readonly ScheduleRun[]> =>
+    (await jobs.scheduleRuns()).filter((run) => run.queue === queue.name);
+  expect(await runs()).toMatchObject([
+    { key: 'one', everySeconds: 600, succeededSecondsAgo: null },
+    { key: 'two', everySeconds: 86_400, succeededSecondsAgo: null },
+  ]);
+  expect((await runs())[0]?.scheduledForSeconds).toBeGreaterThan(5_000);
+  await jobs.send(queue, { n: 1 });
+  await jobs.send(queue, { n: 3 });
+  for (const job of await jobs.fetch(queue, { batchSize: 2 })) await jobs.complete(job);
+  const [one, two] = await runs();
+  expect(one?.succeededSecondsAgo).toBeGreaterThanOrEqual(0);
+  expect(one?.succeededSecondsAgo).toBeLessThan(5_000);
+  expect(two?.succeededSecondsAgo).toBeNull();
+  for (const key of ['one', 'two']) await jobs.unschedule(queue, key);
 });
 
 test.for([

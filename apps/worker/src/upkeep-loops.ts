@@ -1,0 +1,42 @@
+// The loops of upkeep: what is removed by the clock, and the watch over all that is scheduled.
+
+import { openJobs } from '@pulsebox/jobs';
+import type { Logger, Loop, Registry } from '@pulsebox/loop';
+import { scheduleWatch, upkeep, upkeepMetrics, upkeepTasks } from '@pulsebox/worker-base';
+import type { OpenedLog, OutboxConfig, UpkeepConfig } from '@pulsebox/worker-base';
+
+export interface UpkeepLoopsOptions {
+  readonly config: OutboxConfig & UpkeepConfig;
+  readonly outbox: OpenedLog;
+  readonly log: Logger;
+  readonly registry: Registry;
+}
+
+export interface UpkeepLoops {
+  readonly loops: readonly Loop[];
+  /** Before the log is closed. */
+  close(): Promise<void>;
+}
+
+const SECONDS_OF_A_DAY = 86_400;
+
+export function upkeepLoops({ config, outbox, log, registry }: UpkeepLoopsOptions): UpkeepLoops {
+  const { pool, holder } = outbox;
+  const jobs = openJobs({ pool, log, schedules: true });
+  const metrics = upkeepMetrics(registry);
+  const days = config.OUTBOX_DEAD_LETTER_DAYS;
+  const tasks = upkeepTasks({
+    pool,
+    jobs,
+    keepSeconds: config.OUTBOX_KEEP_HOURS * 3_600,
+    pinnedBy: ['search/reindex/'],
+    deadLetterSeconds: days === undefined ? undefined : days * SECONDS_OF_A_DAY,
+  });
+  return {
+    loops: [
+      outbox.whenMigrated(upkeep({ jobs, tasks, metrics, log })),
+      outbox.whenMigrated(scheduleWatch({ pool, jobs, metrics, holder })),
+    ],
+    close: () => jobs.stop(),
+  };
+}
