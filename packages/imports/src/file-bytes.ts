@@ -18,6 +18,12 @@ export interface FileBytes extends AsyncIterable<Buffer> {
   prefix(): FilePrefix;
 }
 
+export interface ReadOptions {
+  readonly signal: AbortSignal;
+  /** Called with each block: rows that are known already are passed over in silence, for as long as it takes. */
+  readonly progress: () => void;
+}
+
 const BLOCK_BYTES = 262_144;
 
 /**
@@ -25,7 +31,7 @@ const BLOCK_BYTES = 262_144;
  *
  * @throws IMPORTS_FILE_BROKEN when an archive is cut off or damaged
  */
-export function readFileBytes(handle: FileHandle, signal: AbortSignal): FileBytes {
+export function readFileBytes(handle: FileHandle, { signal, progress }: ReadOptions): FileBytes {
   const hash = createHash('sha256');
   let bytesRead = 0;
 
@@ -40,6 +46,7 @@ export function readFileBytes(handle: FileHandle, signal: AbortSignal): FileByte
       const block = buffer.subarray(0, count);
       bytesRead += count;
       hash.update(block);
+      progress();
       yield block;
     }
   }
@@ -80,7 +87,7 @@ export function readFileBytes(handle: FileHandle, signal: AbortSignal): FileByte
 export async function hashPrefix(
   handle: FileHandle,
   length: number,
-  { signal, progress }: { readonly signal: AbortSignal; readonly progress: () => void },
+  { signal, progress }: ReadOptions,
 ): Promise<Buffer> {
   const hash = createHash('sha256');
   const buffer = Buffer.allocUnsafeSlow(BLOCK_BYTES);

@@ -6,6 +6,7 @@ import type { Loop } from '@pulsebox/loop';
 import type { Handler } from '@pulsebox/outbox';
 import type { Pool } from 'pg';
 import type { Registry } from 'prom-client';
+import { CHUNK_LIMITS } from './chunks.ts';
 import { importsHandler, importsQueue, runHandler } from './imports-handler.ts';
 import { importsMetrics } from './imports-metrics.ts';
 import { upkeepLoop } from './upkeep.ts';
@@ -34,15 +35,13 @@ export interface Imports {
   readonly loops: readonly Loop[];
 }
 
-const CHUNK_BYTES = 2_097_152;
-
 export function createImports(options: ImportsOptions): Imports {
-  const { pool, jobs, directory, registry, concurrency = 1, chunkRows = 1_000, pollMs } = options;
+  const { pool, jobs, directory, registry, concurrency = 1, chunkRows = CHUNK_LIMITS.rows, pollMs } = options;
   const world = {
     pool,
     directory,
     metrics: registry === undefined ? undefined : importsMetrics(registry),
-    chunk: { rows: chunkRows, bytes: CHUNK_BYTES },
+    chunk: { ...CHUNK_LIMITS, rows: chunkRows },
   };
   return {
     handler: importsHandler(jobs),

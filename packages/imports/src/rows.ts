@@ -22,7 +22,6 @@ export interface ReadRowsOptions {
   readonly mapping: CsvMapping;
   /** Rows that are known already: they are cut out and not looked into. */
   readonly skip: number;
-  readonly longestRowBytes?: number | undefined;
 }
 
 /** `number`: which row of the file, from 1. `bytes`: about how much memory it takes. */
@@ -40,7 +39,7 @@ export async function* readRows(
   const beginning = withoutByteOrderMark(await readBeginning(bytes));
   const format = options.format === 'auto' ? detectFormat(options.path, beginning) : options.format;
   const delimiter = format === 'csv' ? delimiterOf(options.mapping, beginning) : ',';
-  const splitter = splitterOf(format, delimiter, options.longestRowBytes);
+  const splitter = splitterOf(format, delimiter);
   const toRow = format === 'csv' ? csvRows(options.mapping, delimiter) : jsonRow;
   let number = 0;
   let turnEndsMs = performance.now() + TURN_MS;
@@ -82,14 +81,10 @@ async function readBeginning(bytes: AsyncIterator<Buffer>): Promise<Buffer> {
   return parts.length === 1 ? (parts[0] as Buffer) : Buffer.concat(parts);
 }
 
-function splitterOf(
-  format: ImportFormat,
-  delimiter: string,
-  longestRowBytes: number | undefined,
-): RowSplitter {
-  if (format === 'json') return splitJson(longestRowBytes);
-  if (format === 'ndjson') return splitLines(longestRowBytes);
-  return splitCsv({ delimiter: delimiter.charCodeAt(0), longestRowBytes });
+function splitterOf(format: ImportFormat, delimiter: string): RowSplitter {
+  if (format === 'json') return splitJson();
+  if (format === 'ndjson') return splitLines();
+  return splitCsv({ delimiter: delimiter.charCodeAt(0) });
 }
 
 type ToRow = (raw: RawRow, known: boolean) => CheckedRow | 'header';

@@ -27,7 +27,6 @@ export interface ImportWorld {
   readonly directory: string;
   readonly metrics?: ImportsMetrics | undefined;
   readonly chunk?: ChunkLimits | undefined;
-  readonly longestRowBytes?: number | undefined;
 }
 
 export interface RunOptions extends ImportWorld {
@@ -127,7 +126,10 @@ async function importRows(
   interruption: Interruption,
   options: RunOptions,
 ): Promise<boolean> {
-  const bytes = readFileBytes(file.handle, interruption.signal);
+  const bytes = readFileBytes(file.handle, {
+    signal: interruption.signal,
+    progress: options.progress,
+  });
   const pace = createPace(file.bytes);
   let committing: Promise<void> | undefined;
 
@@ -155,7 +157,6 @@ async function importRows(
       format: run.format,
       mapping: parseMapping(run.mapping),
       skip: run.counts.processed,
-      longestRowBytes: options.longestRowBytes,
     });
     for await (const chunk of chunksOf(rows, bytes.prefix, options.chunk)) {
       await committing;

@@ -5,7 +5,9 @@ import { join } from 'node:path';
 import { text } from 'node:stream/consumers';
 import { fileURLToPath } from 'node:url';
 import { createTestDatabase } from '@pulsebox/test-support';
-import { expect, inject, test } from 'vitest';
+import { expect, inject, test, vi } from 'vitest';
+
+vi.setConfig({ testTimeout: 120_000 });
 
 const here = fileURLToPath(new URL('.', import.meta.url));
 

@@ -8,10 +8,13 @@ import { gzipSync } from 'node:zlib';
 import { cancelImport, pauseImport, resumeImport, retryImport } from '@pulsebox/imports';
 import { eventually, runProgram } from '@pulsebox/test-support';
 import fc from 'fast-check';
-import { afterAll, afterEach, beforeAll, expect, inject, test } from 'vitest';
+import { afterAll, afterEach, beforeAll, expect, inject, test, vi } from 'vitest';
 import type { RunOptions } from '../src/run-import.ts';
 import { native, ndjson, openDesk } from './import-desk.ts';
 import type { ImportDesk } from './import-desk.ts';
+
+// Workers are processes, and a busy machine takes seconds to start one.
+vi.setConfig({ testTimeout: 240_000 });
 
 let desk: ImportDesk;
 
@@ -131,7 +134,7 @@ test('whatever the size of chunks, and wherever a run ends, the outcome is that 
     ),
     { numRuns: 60 },
   );
-}, 120_000);
+});
 
 /** Asks the run to stop once it has committed so often. */
 function stoppingAfter(commits: number): Partial<RunOptions> {
