@@ -13,6 +13,7 @@ import { drain } from './scenarios/drain.ts';
 import { emit } from './scenarios/emit.ts';
 import { failures } from './scenarios/failures.ts';
 import { fleet } from './scenarios/fleet.ts';
+import { imports } from './scenarios/imports.ts';
 import { indexing } from './scenarios/indexing.ts';
 import { lanes } from './scenarios/lanes.ts';
 import { latency } from './scenarios/latency.ts';
@@ -38,6 +39,7 @@ const scenarios = [
   mail,
   pubsub,
   indexing,
+  imports,
 ];
 
 const QUICK_SCALE = 0.1;
