@@ -15,8 +15,9 @@ import type { SubscriptionKeys } from './sender.ts';
 
 /**
  * Result: the subscription as it is now, whether a later message of the topic was delivered to it, and the time.
- * $1 position, $2 subscription, $3 topic or null. Indexes: delivery_pkey, push_subscriptions_pkey, delivery_topic.
- * Null keys: the subscription is gone. 0 rows: the delivery does not wait any more.
+ * $1 position, $2 subscription, $3 topic or null, $4 the user, or null for a broadcast.
+ * Indexes: delivery_pkey, push_subscriptions_pkey, delivery_topic. 0 rows: the delivery does not wait any more.
+ * Null keys: the subscription is gone, or another user's by now: somebody else has logged in at that browser.
  */
 export const SELECT_WAITING = `
   select s.endpoint, s.p256dh, s.auth, extract(epoch from clock_timestamp())::float8 * 1000 as now_ms,
@@ -25,7 +26,8 @@ export const SELECT_WAITING = `
            where later.subscription_id = d.subscription_id and later.topic = $3 and later.position > d.position
              and later.outcome = 'sent') as superseded
   from push.delivery d
-  left join app.push_subscriptions s on s.subscription_id = d.subscription_id
+  left join app.push_subscriptions s
+    on s.subscription_id = d.subscription_id and ($4::text is null or s.user_id = $4)
   where d.position = $1 and d.subscription_id = $2 and d.outcome = 'waiting'`;
 
 interface WaitingRow {
@@ -76,11 +78,12 @@ export function retryHandler({ pool, jobs, deliverer }: RetryOptions): JobHandle
 
   return async (job, { signal, log }): Promise<JobOutcome> => {
     const { data } = job;
-    const { position, subscriptionId, message } = data;
+    const { position, userId, subscriptionId, message } = data;
     const { rows } = await pool.query<WaitingRow>(SELECT_WAITING, [
       position,
       subscriptionId,
       message.topic ?? null,
+      userId,
     ]);
     const [row] = rows;
     if (row === undefined) return { outcome: 'completed', output: { outcome: 'not waiting' } };

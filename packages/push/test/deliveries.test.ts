@@ -264,6 +264,30 @@ test('a retry goes to the keys that the subscription has by then, and to none th
   expect((await desk.records()).map(({ outcome }) => outcome)).toEqual(['sent', 'gone']);
 });
 
+test('a retry does not go to whoever has logged in at that browser meanwhile; that of a broadcast does', async () => {
+  const { endpoint, p256dh, auth } = await desk.browser('ann');
+  desk.service.answer(() => ({ status: 500 }));
+  await desk.deliver([
+    notification('ann', { payload: { title: 'For Ann alone' } }),
+    { topic: 'push.broadcast', payload: { payload: { title: 'For all' } } },
+  ]);
+  await desk.work('push-broadcast');
+  await desk.database.pool.query('select app.push_subscribe($1, $2, $3, $4)', [
+    'bob',
+    endpoint,
+    p256dh,
+    auth,
+  ]);
+  desk.service.answer(() => undefined);
+  await desk.makeDue();
+  expect(await desk.work('push-retry')).toBe(2);
+  expect(desk.service.received.map(({ plaintext }) => plaintext)).toEqual(['{"title":"For all"}']);
+  expect((await desk.records()).map(({ outcome }) => outcome)).toEqual(['gone', 'sent']);
+  // It is Bob's now, and stays.
+  const { rows } = await desk.database.pool.query('select user_id from app.push_subscriptions');
+  expect(rows).toEqual([{ user_id: 'bob' }]);
+});
+
 test('a retry does not put an old message of a topic in the place of a newer one', async () => {
   await desk.browser('ann');
   desk.service.answer((_endpoint, request) => (request === 1 ? { status: 500 } : undefined));

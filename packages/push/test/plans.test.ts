@@ -64,7 +64,7 @@ test('outcomes are written by key', async () => {
 });
 
 test('a waiting delivery and a later one of its topic are found by index', async () => {
-  const plan = await planOf(SELECT_WAITING, [10, 600, 'score']);
+  const plan = await planOf(SELECT_WAITING, [10, 600, 'score', 'user 200']);
   expect(plan).toMatch(/delivery_pkey/);
   expect(plan).toMatch(/delivery_topic/);
   expect(plan).not.toMatch(/Seq Scan/);
