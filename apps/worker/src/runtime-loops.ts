@@ -36,7 +36,8 @@ export async function runtimeLoops(options: RuntimeLoopsOptions): Promise<Runtim
   return {
     namespace: cluster.namespace,
     loops: [
-      outbox.consume({ group: 'runtimes', handler: runtimesHandler({ pool, onWish: ring }) }),
+      // A wish that could not be understood holds no later one of the user up; one that comes late is known by its position.
+      outbox.consume({ group: 'runtimes', handler: runtimesHandler({ pool, onWish: ring }), order: 'none' }),
       outbox.whenMigrated(loop),
     ],
     close: () => cluster.close(),

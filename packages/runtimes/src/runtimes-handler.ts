@@ -14,8 +14,8 @@ export interface RuntimesHandlerOptions {
 }
 
 /**
- * Handles the topics of `runtimeTopics`; events of other topics are none of ours. Run it with the order of keys, and key a
- * user's events by `runtimeKey`.
+ * Handles the topics of `runtimeTopics`; events of other topics are none of ours. Key a user's events by `runtimeKey`, and
+ * run it with `order: 'none'`: an event that failed and is tried again later is known by its position to be out of date.
  */
 export function runtimesHandler({ pool, onWish }: RuntimesHandlerOptions): Handler {
   return async ({ events }, { signal, progress }): Promise<BatchOutcome> => {

@@ -183,30 +183,31 @@ test('an orphan that was replaced after it was seen is left alone', async () => 
   expect(world.pod('ghost')?.metadata.uid).not.toBe(seen);
 });
 
-test('a Pod that is started after the cluster was listed is neither orphan nor gone', async () => {
-  await world.wish('start', 'ada');
-  let started = false;
-  world.kube.onRequest(({ method, path }) => {
-    if (started || method !== 'GET' || !path.endsWith('/services')) return;
-    started = true;
-  });
-  // Another process does two whole rounds between this one's look at the cluster and that at the database.
-  const slow: Cluster = {
+/** Another process does two whole rounds around this one's look at the cluster. */
+function meanwhile(when: 'before' | 'after'): Cluster {
+  return {
     ...world.cluster,
     namespace: 'agents',
     fault: undefined,
     async list(signal) {
-      const view = await world.cluster.list(signal);
+      const view = when === 'after' ? await world.cluster.list(signal) : undefined;
       await world.round();
       await world.round();
       expect(await world.runtime('ada')).toMatchObject({ state: 'running' });
-      return view;
+      return view ?? (await world.cluster.list(signal));
     },
   };
-  await world.round({ cluster: slow, rules: OLD });
-  expect(await world.runtime('ada')).toMatchObject({ state: 'running' });
-  expect(world.inCluster()).toEqual({ pods: 1, services: 1 });
-});
+}
+
+test.each(['before', 'after'] as const)(
+  'a Pod that is started right %s the cluster is listed is neither orphan nor gone',
+  async (when) => {
+    await world.wish('start', 'ada');
+    await world.round({ cluster: meanwhile(when), rules: OLD });
+    expect(await world.runtime('ada')).toMatchObject({ state: 'running' });
+    expect(world.inCluster()).toEqual({ pods: 1, services: 1 });
+  },
+);
 
 test('two reapers at once, against starts and stops, leave what is wished and nothing else', async () => {
   const users = Array.from({ length: 8 }, (_, at) => `user-${at}`);

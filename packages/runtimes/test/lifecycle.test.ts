@@ -1,7 +1,7 @@
 // What becomes of a wish: from the event to the Pod and back.
 
 import { runtimeName } from '@pulsebox/runtimes';
-import { failure } from '@pulsebox/test-support';
+import { eventually, failure } from '@pulsebox/test-support';
 import type { PodBehaviour } from '@pulsebox/test-support';
 import { afterAll, beforeAll, beforeEach, expect, inject, test, vi } from 'vitest';
 import { runtimesWorld } from './runtimes-world.ts';
@@ -287,21 +287,26 @@ test('what is not used for long is stopped; a sign of use at the last moment sav
 });
 
 test('a runtime that is used between the decision and its effect is not stopped', async () => {
-  await up('ada');
-  await world.age('ada', 1_801_000);
-  const { rows } = await world.db.pool.query<{ version: string }>(
-    `select version::text from app.agent_runtimes where user_id = 'ada'`,
+  await up('bob');
+  await world.wish('start', 'ada');
+  await world.age('ada', 60_000);
+  await world.age('bob', 1_801_000);
+  // The round decides about both, and is held up by ada's Pod before it comes to bob.
+  await world.db.pool.query(
+    `update app.agent_runtimes set requested_at = now() - interval '2 hours' where user_id = 'bob'`,
   );
   await world.db.pool.query(
-    `update app.agent_runtimes set last_active_at = clock_timestamp() where user_id = 'ada'`,
+    `update app.agent_runtimes set requested_at = now() - interval '3 hours' where user_id = 'ada'`,
   );
-  // A sign of use is no new version, so it is the condition itself that has to hold.
-  const after = await world.db.pool.query<{ version: string }>(
-    `select version::text from app.agent_runtimes where user_id = 'ada'`,
+  world.kube.inject({ method: 'POST', path: /pods$/, fault: { kind: 'slow', ms: 1_500 } });
+  const seen = world.kube.requests.length;
+  const round = world.round({ rules: { startTimeoutMs: 86_400_000 } });
+  await eventually(() => world.kube.requests.slice(seen).some(({ method }) => method === 'POST'));
+  await world.db.pool.query(
+    `update app.agent_runtimes set last_active_at = clock_timestamp() where user_id = 'bob'`,
   );
-  expect(after.rows).toEqual(rows);
-  await world.round();
-  expect(await world.runtime('ada')).toMatchObject({ state: 'running' });
+  await round;
+  expect(await world.runtime('bob')).toMatchObject({ state: 'running' });
 });
 
 test.each<[string, PodBehaviour | 'vanish' | 'delete', string]>([
