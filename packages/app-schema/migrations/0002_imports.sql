@@ -16,7 +16,7 @@ end $$;
 
 create trigger forget_content_hash before update of name, text, data, source on app.items
   for each row when (
-    new.content_hash is not distinct from old.content_hash
+    old.content_hash is not null and new.content_hash = old.content_hash
     and (new.name, new.text, new.data, new.source) is distinct from (old.name, old.text, old.data, old.source))
   execute function app.forget_content_hash();
 

@@ -20,7 +20,7 @@ export function detectFormat(path: string, beginning: Buffer): ImportFormat {
   if (ending === 'ndjson' || ending === 'jsonl') return 'ndjson';
   const text = beginning.toString('latin1').trimStart();
   if (text.startsWith('[')) return 'json';
-  if (text.startsWith('{')) return isArrayInside(text) ? 'json' : 'ndjson';
+  if (text.startsWith('{')) return isArrayInside(text, ending === 'json') ? 'json' : 'ndjson';
   if (ending === 'json' || text === '' || /^\p{Cc}/u.test(text)) {
     throw new ImportsError(
       'IMPORTS_FORMAT_UNKNOWN',
@@ -46,7 +46,7 @@ export function withoutByteOrderMark(beginning: Buffer): Buffer {
 }
 
 /** One row a line, or one object around all rows? The first line of NDJSON is an object by itself. */
-function isArrayInside(text: string): boolean {
+function isArrayInside(text: string, namedJson: boolean): boolean {
   const end = text.indexOf('\n');
   const firstLine = end === -1 ? text : text.slice(0, end);
   try {
@@ -55,7 +55,8 @@ function isArrayInside(text: string): boolean {
     const alone = end === -1 || text.slice(end).trim() === '';
     return alone && !('canonical_id' in value) && ROW_KEYS.some((key) => Array.isArray(value[key]));
   } catch {
-    // More than this line, or broken: an array under one of the names settles it.
+    // More than this line, or broken: its name settles it, or an array under one of the names.
+    if (namedJson) return true;
     return new RegExp(`"(?:${ROW_KEYS.join('|')})"\\s*:\\s*\\[`).test(text) || firstLine.trim() === '{';
   }
 }

@@ -55,6 +55,23 @@ describe('formats', () => {
     expect(await desk.items('packed')).toEqual(items);
   });
 
+  test('an object that says much of itself before its rows is recognised by its name', async () => {
+    const text = JSON.stringify({ meta: 'x'.repeat(200_000), items: three });
+    expect(await desk.import(text, { filePath: 'large.json' })).toMatchObject({ counts: { created: 3 } });
+    expect(await desk.import(text, { filePath: 'large.json.gz', orgId: 'b' })).toMatchObject({
+      counts: { created: 3 },
+    });
+    const lines = ndjson(three);
+    expect(await desk.import(lines, { filePath: 'lines.json', orgId: 'c' })).toMatchObject({
+      counts: { created: 3 },
+    });
+  });
+
+  test('a file without rows is an import of none', async () => {
+    for (const text of ['[]', '{"items": []}', 'canonical_id,name\n'])
+      expect(await desk.import(text)).toMatchObject({ state: 'completed', counts: { processed: 0 } });
+  });
+
   test('several archives one after the other are one file', async () => {
     const packed = Buffer.concat([gzipSync(ndjson([native(1)])), gzipSync(ndjson([native(2)]))]);
     expect(await desk.import(packed)).toMatchObject({ counts: { created: 2 } });

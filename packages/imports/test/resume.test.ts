@@ -1,6 +1,6 @@
 // Imports that are killed, stopped, paused, taken over: nothing is lost, and nothing is done twice.
 
-import { randomUUID } from 'node:crypto';
+import { hash, randomUUID } from 'node:crypto';
 import { appendFile, utimes, writeFile } from 'node:fs/promises';
 import { fileURLToPath } from 'node:url';
 import { join } from 'node:path';
@@ -148,17 +148,41 @@ function stoppingAfter(commits: number): Partial<RunOptions> {
   return { stopping: stop.signal, progress };
 }
 
-test('a run that is asked to stop commits its chunk and hands over', async () => {
-  const rows = manyRows(500);
-  const jobId = await desk.request(ndjson(rows));
-  expect(await desk.run(jobId, { ...smallChunks, ...stoppingAfter(3) })).toBe('handed_over');
-  const status = await desk.status(jobId);
-  expect(status).toMatchObject({ state: 'queued' });
-  expect(status.counts.processed).toBeGreaterThan(0);
-  expect(status.counts.processed).toBeLessThan(500);
+test.each([
+  ['NDJSON', (rows: readonly unknown[]) => ndjson(rows)],
+  ['an array', (rows: readonly unknown[]) => JSON.stringify({ items: rows }, undefined, 1)],
+  ['an array, packed', (rows: readonly unknown[]) => gzipSync(JSON.stringify(rows))],
+  ['CSV, packed', (rows: readonly unknown[]) => gzipSync(csvOf(rows))],
+])('a run that is asked to stop commits its chunk and hands over, in the middle of %s', async (_, write) => {
+  // More than one block, so that it is stopped while it reads.
+  const rows = Array.from({ length: 4_000 }, (_row, n) =>
+    n % 7 === 3
+      ? { nonsense: n }
+      : native(`id ${n}`, { text: `words ${hash('sha512', String(n)).repeat(4)}` }),
+  );
+  const jobId = await desk.request(write(rows));
+  let processed = 0;
+  for (let run = 0; run < 4; run += 1) {
+    const outcome = await desk.run(jobId, { ...smallChunks, ...stoppingAfter(8) });
+    expect(outcome).toBe('handed_over');
+    const status = await desk.status(jobId);
+    expect(status).toMatchObject({ state: 'queued' });
+    expect(status.counts.processed).toBeGreaterThanOrEqual(processed);
+    ({ processed } = status.counts);
+  }
+  expect(processed).toBeGreaterThan(0);
+  expect(processed).toBeLessThan(4_000);
   expect(await desk.run(jobId)).toBe('completed');
   await expectOutcome(jobId, model(rows));
 });
+
+/** Rows that are none have no id there. */
+function csvOf(rows: readonly unknown[]): string {
+  const lines = (rows as { canonical_id?: string; item?: { name: string; text: string } }[]).map(
+    ({ canonical_id: id = '', item }) => `${id},${item?.name ?? ''},"${item?.text ?? ''}"`,
+  );
+  return ['canonical_id,name,text', ...lines].join('\n');
+}
 
 test('a paused import stays where it is, and goes on behind it', async () => {
   const { pool } = desk.database;
