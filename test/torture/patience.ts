@@ -5,6 +5,7 @@ import type { Pool } from 'pg';
 
 const LONGEST_OUTAGE_MS = 30_000;
 const RETRY_MS = 50;
+const WORKED_MS = 1_000;
 
 /** SQLSTATEs of a server that goes or comes, and of a connection that broke. */
 const SERVER_AWAY = /^(57P0[123]|08...)$/;
@@ -26,12 +27,16 @@ export function patientQueries(pool: Pool): Queryable {
 }
 
 export async function patiently<T>(attempt: () => Promise<T>): Promise<T> {
-  const deadlineMs = performance.now() + LONGEST_OUTAGE_MS;
+  let deadlineMs = performance.now() + LONGEST_OUTAGE_MS;
   for (;;) {
+    const beganAtMs = performance.now();
     try {
       return await attempt();
     } catch (error) {
-      if (!isConnectionError(error) || performance.now() > deadlineMs) throw error;
+      if (!isConnectionError(error)) throw error;
+      // It had a connection, which was cut in the midst of long work: no outage lasts since before that.
+      if (performance.now() > beganAtMs + WORKED_MS) deadlineMs = performance.now() + LONGEST_OUTAGE_MS;
+      else if (performance.now() > deadlineMs) throw error;
     }
     await new Promise((resolve) => {
       setTimeout(resolve, RETRY_MS);

@@ -51,7 +51,7 @@ export type Load = Pick<
 /** Attempts after which an event is a dead letter. */
 export const MAX_ATTEMPTS = 4;
 
-const FAILING = 0.02;
+const FAILING = 0.03;
 
 /** The usual load; and where a mutant needs less, one in which little happens but what it stumbles over. */
 export function loadFor(mutant: MutantName | undefined): Load {

@@ -14,6 +14,7 @@ import { createNetwork } from './network.ts';
 import type { Network } from './network.ts';
 import { BEHIND_A_DEAD_ONE } from './parked-checks.ts';
 import { patientQueries } from './patience.ts';
+import { discardHalf, replayAll } from './operator.ts';
 import { pauseUntil } from './pause.ts';
 import { plan } from './plan.ts';
 import type { Plan, TortureOptions } from './plan.ts';
@@ -88,7 +89,13 @@ export async function torture(options: TortureOptions, environment: TortureEnvir
     onProgress('waiting until the workers have caught up');
     tally.orphans = await decideOrphans(pool);
     const last = await writeLast(pool, planned.randomOfWriter(-1));
-    const caughtUp = await untilDelivered(pool, { position: last, groups: groups.length }, signal);
+    const end = { position: last, groups: groups.length };
+    let caughtUp = await untilDelivered(pool, end, signal);
+    for (const command of [replayAll, discardHalf]) {
+      if (!caughtUp) break;
+      await command(pool);
+      caughtUp = await untilDelivered(pool, end, signal);
+    }
     await fleet.stop();
 
     onProgress('comparing');
