@@ -2,6 +2,7 @@
 
 import type { Pool } from 'pg';
 import type { Boss } from './boss.ts';
+import { throughPool } from './database.ts';
 
 export interface ScheduleRun {
   readonly queue: string;
@@ -40,7 +41,9 @@ interface Row {
 
 export async function scheduleRuns(boss: Boss, pool: Pool): Promise<readonly ScheduleRun[]> {
   return await boss.use(async (pgboss) => {
-    const { rows } = await pool.query<Row>(SCHEDULE_RUNS);
+    const { rows } = (await throughPool(pool).executeSql(SCHEDULE_RUNS, [])) as {
+      readonly rows: readonly Row[];
+    };
     return rows.map((row) => {
       const [next, after] = pgboss.previewSchedule(row.cron, { tz: row.time_zone, count: 2 });
       return {

@@ -1,5 +1,6 @@
 import type { MigrationSet } from '@pulsebox/postgres';
 
+export { boundedQueries } from './bounded-queries.ts';
 export type { StartFrom } from './group/consumer-group.ts';
 export { registerGroup } from './group/consumer-group.ts';
 export type { Cursor, FrozenPage } from './read/cursor.ts';

@@ -1,12 +1,13 @@
 // The loop that makes wishes come true. One process of all does it at a time, by a lease.
 
 import type { Loop, LoopCheck, TickContext } from '@pulsebox/loop';
+import { boundedQueries } from '@pulsebox/outbox';
 import { acquireLease, holdLease } from '@pulsebox/postgres';
-import type { HeldLease } from '@pulsebox/postgres';
+import type { HeldLease, Queryable } from '@pulsebox/postgres';
 import type { Pool } from 'pg';
 import type { Cluster } from './cluster.ts';
 import type { Cap } from './places.ts';
-import { runRound } from './round.ts';
+import { runRound, STATEMENT_MS } from './round.ts';
 import { clearGauges, setGauges } from './runtime-gauges.ts';
 import { isAnyInMotion } from './runtime-row.ts';
 import type { RuntimeSpec } from './runtime-spec.ts';
@@ -55,14 +56,17 @@ export function keeper(options: KeeperOptions): Keeper {
   let bell: (() => void) | undefined;
   let rung = false;
 
-  async function hold(): Promise<HeldLease | undefined> {
+  /** With an end to every wait, which says meanwhile that it is none without one. */
+  const patient = (progress?: () => void): Queryable => boundedQueries(pool, STATEMENT_MS, progress);
+
+  async function hold(progress: () => void): Promise<HeldLease | undefined> {
     if (lease !== undefined && !lease.signal.aborted) return lease;
     if (lease !== undefined) await letGo();
     const requestedAtMs = performance.now();
-    const attempt = await acquireLease(pool, { name: KEEPER_LEASE, holder, ttlMs: leaseTtlMs });
+    const attempt = await acquireLease(patient(progress), { name: KEEPER_LEASE, holder, ttlMs: leaseTtlMs });
     if (!attempt.acquired) return undefined;
     roundDueAtMs = 0;
-    lease = holdLease(pool, {
+    lease = holdLease(patient(), {
       name: KEEPER_LEASE,
       holder,
       ttlMs: leaseTtlMs,
@@ -76,12 +80,14 @@ export function keeper(options: KeeperOptions): Keeper {
     const held = lease;
     lease = undefined;
     if (metrics !== undefined) clearGauges(metrics);
-    await held?.release();
+    // Away or not, the lease ends by itself.
+    await held?.release().catch(() => undefined);
   }
 
   async function turn(held: HeldLease, context: TickContext): Promise<{ events: number; nextInMs: number }> {
+    const progress = (): void => context.progress();
     rung = false;
-    if (performance.now() < roundDueAtMs && !(await isAnyInMotion(pool)))
+    if (performance.now() < roundDueAtMs && !(await isAnyInMotion(patient(progress))))
       return { events: 0, nextInMs: pollMs };
     // A worker that stops begins no round; one that is under way ends between two steps.
     const signal = AbortSignal.any([held.signal, context.signal, context.stopping]);
@@ -91,11 +97,11 @@ export function keeper(options: KeeperOptions): Keeper {
         signal,
         log: context.log,
         metrics,
-        progress: () => context.progress(),
+        progress,
       });
       failedRounds = 0;
       roundDueAtMs = performance.now() + everyMs;
-      if (metrics !== undefined) await setGauges(pool, metrics);
+      if (metrics !== undefined) await setGauges(patient(progress), metrics);
       return { events: acted, nextInMs: pollMs };
     } catch (error) {
       if (signal.aborted) return { events: 0, nextInMs: pollMs };
@@ -117,7 +123,7 @@ export function keeper(options: KeeperOptions): Keeper {
     name: 'runtimes-keeper',
     cadenceMs: CADENCE_MS,
     async tick(context) {
-      const held = await hold();
+      const held = await hold(() => context.progress());
       return held === undefined ? { events: 0, nextInMs: STANDBY_MS } : await turn(held, context);
     },
     async rest(ms, signal) {

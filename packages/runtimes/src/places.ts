@@ -1,6 +1,7 @@
 // Places: how many runtimes an organisation, and all together, may have at once. Whoever has one may be in the cluster.
 
-import { transaction } from '@pulsebox/postgres';
+import { boundedTransaction } from '@pulsebox/postgres';
+import type { Bounds } from '@pulsebox/postgres';
 import type { Pool } from 'pg';
 
 export interface Cap {
@@ -36,8 +37,12 @@ export const GIVE_PLACES = `
   returning r.user_id`;
 
 /** Gives free places to those who wait. Result: the users who got one. */
-export async function givePlaces(pool: Pool, { perOrganisation, inAll }: Cap): Promise<readonly string[]> {
-  return await transaction(pool, async (client) => {
+export async function givePlaces(
+  pool: Pool,
+  { perOrganisation, inAll }: Cap,
+  bounds: Bounds = { statementMs: 5_000 },
+): Promise<readonly string[]> {
+  return await boundedTransaction(pool, bounds, async (client) => {
     // A statement of its own: what is counted is looked at after the lock is held.
     await client.query(LOCK);
     const { rows } = await client.query<{ user_id: string }>(GIVE_PLACES, [perOrganisation, inAll ?? null]);

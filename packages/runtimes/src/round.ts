@@ -1,5 +1,7 @@
 // One round of the reconciler: look, give out places, act, clear away what is nobody's.
 
+import { boundedQueries } from '@pulsebox/outbox';
+import type { Queryable } from '@pulsebox/postgres';
 import type { Pool } from 'pg';
 import { carryOut } from './carry-out.ts';
 import type { Hands } from './carry-out.ts';
@@ -18,6 +20,9 @@ export interface RoundOptions extends Omit<Hands, 'db' | 'idleTimeoutMs'> {
   readonly progress: () => void;
 }
 
+/** The longest that one statement is waited for: the table is small, and nobody holds its rows for long. */
+export const STATEMENT_MS = 5_000;
+
 export interface RoundReport {
   /** Runtimes about which something was done, and orphans that were deleted. */
   readonly acted: number;
@@ -31,7 +36,9 @@ export interface RoundReport {
  */
 export async function runRound(options: RoundOptions): Promise<RoundReport> {
   const { pool, cluster, cap, rules, signal, log, progress } = options;
-  const hands: Hands = { ...options, db: pool, idleTimeoutMs: rules.idleTimeoutMs };
+  // A database that answers nothing ends the round; it must not make the loop stuck.
+  const db = boundedQueries(pool, STATEMENT_MS, progress);
+  const hands: Hands = { ...options, db, idleTimeoutMs: rules.idleTimeoutMs };
   let acted = 0;
   let refusal: RuntimesError | undefined;
 
@@ -49,13 +56,18 @@ export async function runRound(options: RoundOptions): Promise<RoundReport> {
 
   try {
     const { runtimes, orphans } = await survey({
-      db: pool,
+      db,
       cluster,
       rules,
       signal,
       async afterListing() {
         progress();
-        for (const user of await givePlaces(pool, cap)) log.info({ user, decision: 'place' }, 'runtime');
+        for (const user of await givePlaces(pool, cap, {
+          statementMs: STATEMENT_MS,
+          signal,
+          onWaiting: progress,
+        }))
+          log.info({ user, decision: 'place' }, 'runtime');
       },
     });
     for (const { row, decisions } of runtimes) {
@@ -76,7 +88,7 @@ export async function runRound(options: RoundOptions): Promise<RoundReport> {
     if (refusal !== undefined) throw refusal;
     return { acted };
   } catch (error) {
-    if (error instanceof RuntimesError && !signal.aborted) await expireMeanwhile(options, error);
+    if (error instanceof RuntimesError && !signal.aborted) await expireMeanwhile(db, options, error);
     throw error;
   }
 }
@@ -90,11 +102,12 @@ function isRefusal(error: unknown): error is RuntimesError {
 
 /** Nobody is to wait for a start for longer than it may take because the cluster cannot be looked at. */
 async function expireMeanwhile(
-  { pool, rules, log, metrics }: RoundOptions,
+  db: Queryable,
+  { rules, log, metrics }: RoundOptions,
   fault: RuntimesError,
 ): Promise<void> {
   const reason = `not ready within ${Math.round(rules.startTimeoutMs / 1_000)} s: ${fault.message}`;
-  for (const { user_id: user, name: runtime } of await expire(pool, rules.startTimeoutMs, reason)) {
+  for (const { user_id: user, name: runtime } of await expire(db, rules.startTimeoutMs, reason)) {
     metrics?.decisions.inc({ decision: 'fail' });
     log.info({ user, runtime, decision: 'fail', reason }, 'runtime');
   }

@@ -1,10 +1,11 @@
 // The handler of the group `runtimes`: writes down what events wish. The cluster may be away meanwhile.
 
 import type { BatchOutcome, EventFailure, Handler } from '@pulsebox/outbox';
-import { transaction } from '@pulsebox/postgres';
+import { boundedTransaction } from '@pulsebox/postgres';
 import type { Pool } from 'pg';
 import { commandOf } from './runtime-command.ts';
 import type { RuntimeCommand } from './runtime-command.ts';
+import { STATEMENT_MS } from './round.ts';
 import { heed } from './wishes.ts';
 
 export interface RuntimesHandlerOptions {
@@ -29,7 +30,9 @@ export function runtimesHandler({ pool, onWish }: RuntimesHandlerOptions): Handl
     }
     if (commands.length === 0) return { failed };
     signal.throwIfAborted();
-    await transaction(pool, async (client) => {
+    // Below the stale time, so that a database that answers nothing is said to be away.
+    const bounds = { statementMs: STATEMENT_MS, signal, onWaiting: () => progress() };
+    await boundedTransaction(pool, bounds, async (client) => {
       for (const { at, command } of commands) {
         const answer = await heed(client, command);
         if (!answer.heeded) failed.push({ position: at, reason: answer.reason, retryable: false });

@@ -1,6 +1,6 @@
 // What users wish of their runtimes, written down. Nothing here knows of a cluster: the reconciler makes it come true.
 
-import type { PoolClient } from 'pg';
+import type { Queryable } from '@pulsebox/postgres';
 import type { RuntimeCommand } from './runtime-command.ts';
 import { runtimeName } from './runtime-name.ts';
 
@@ -64,7 +64,7 @@ const ORGANISATION = `
 export type Heeded = { readonly heeded: true } | { readonly heeded: false; readonly reason: string };
 
 /** Writes down what the command wishes. A command that comes again changes nothing. */
-export async function heed(client: PoolClient, command: RuntimeCommand): Promise<Heeded> {
+export async function heed(client: Queryable, command: RuntimeCommand): Promise<Heeded> {
   const { wish, userId, position } = command;
   if (wish === 'stop') await client.query(STOP, [userId, position]);
   else if (wish === 'settings') await client.query(SETTINGS_CHANGED, [userId, position]);
@@ -81,7 +81,7 @@ export async function heed(client: PoolClient, command: RuntimeCommand): Promise
   return { heeded: true };
 }
 
-async function organisationOf(client: PoolClient, userId: string): Promise<string | undefined> {
+async function organisationOf(client: Queryable, userId: string): Promise<string | undefined> {
   const { rows } = await client.query<{ org_id: string | null }>(ORGANISATION, [userId]);
   return rows[0]?.org_id ?? undefined;
 }

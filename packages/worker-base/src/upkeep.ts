@@ -3,6 +3,7 @@
 import { defineQueue, jobLoop } from '@pulsebox/jobs';
 import type { Jobs } from '@pulsebox/jobs';
 import type { Logger, Loop } from '@pulsebox/loop';
+import { boundedQueries } from '@pulsebox/outbox';
 import { acquireLease, releaseLease, renewLease } from '@pulsebox/postgres';
 import type { Pool } from 'pg';
 import type { UpkeepMetrics } from './upkeep-metrics.ts';
@@ -89,6 +90,8 @@ export interface ScheduleWatchOptions {
 }
 
 const LEASE = 'schedules/exporter';
+/** A database that answers nothing makes ticks fail; it must not make the loop stuck. */
+const STATEMENT_MS = 5_000;
 /** What a run takes to be sent, fetched and done, with room. */
 const GRACE_SECONDS = 120;
 
@@ -101,9 +104,10 @@ export function scheduleWatch({ pool, jobs, metrics, holder, everyMs = 30_000 }:
   let token: number | undefined;
   let overdue: readonly string[] = [];
 
-  async function isHeld(): Promise<boolean> {
-    if (token !== undefined && (await renewLease(pool, { name: LEASE, token, ttlMs })).renewed) return true;
-    const attempt = await acquireLease(pool, { name: LEASE, holder, ttlMs });
+  async function isHeld(progress: () => void): Promise<boolean> {
+    const db = boundedQueries(pool, STATEMENT_MS, progress);
+    if (token !== undefined && (await renewLease(db, { name: LEASE, token, ttlMs })).renewed) return true;
+    const attempt = await acquireLease(db, { name: LEASE, holder, ttlMs });
     token = attempt.acquired ? attempt.token : undefined;
     return attempt.acquired;
   }
@@ -132,9 +136,10 @@ export function scheduleWatch({ pool, jobs, metrics, holder, everyMs = 30_000 }:
   return {
     name: 'schedules',
     cadenceMs: everyMs,
-    async tick() {
+    async tick({ progress: saysSo }) {
+      const progress = (): void => saysSo();
       try {
-        if (await isHeld()) await set();
+        if (await isHeld(progress)) await set();
         else clear();
       } catch (error) {
         clear();
@@ -156,7 +161,10 @@ export function scheduleWatch({ pool, jobs, metrics, holder, everyMs = 30_000 }:
       const held = token;
       token = undefined;
       // Away or not, the lease ends by itself.
-      if (held !== undefined) await releaseLease(pool, { name: LEASE, token: held }).catch(() => undefined);
+      if (held !== undefined)
+        await releaseLease(boundedQueries(pool, STATEMENT_MS), { name: LEASE, token: held }).catch(
+          () => undefined,
+        );
     },
   };
 }
