@@ -29,6 +29,8 @@ export type MailUpkeepConfig = Environment<typeof mailUpkeepVariables>;
 const FULL_NAME = /^projects\/[^/]+\/topics\/[^/]+$/;
 /** Watches live for seven days: one that is renewed earlier than it was registered is renewed for ever. */
 const LONGEST_BUFFER_HOURS = 6 * 24;
+/** Upkeep comes round every five minutes, and Google may be away for some of them. */
+const SHORTEST_BUFFER_HOURS = 1;
 
 /** A rule for `WorkerCommand.check`. */
 export function checkMailUpkeep(
@@ -42,9 +44,10 @@ export function checkMailUpkeep(
     faults.push(
       `expected GMAIL_PUBSUB_PROJECT_ID to be set beside GMAIL_PUBSUB_TOPIC, or the topic as projects/PROJECT/topics/${topic}`,
     );
-  if (config.GMAIL_WATCH_RENEW_BUFFER_HOURS > LONGEST_BUFFER_HOURS)
+  const hours = config.GMAIL_WATCH_RENEW_BUFFER_HOURS;
+  if (hours > LONGEST_BUFFER_HOURS || hours < SHORTEST_BUFFER_HOURS)
     faults.push(
-      `expected GMAIL_WATCH_RENEW_BUFFER_HOURS to be at most ${LONGEST_BUFFER_HOURS} (watches live for 7 days), got "${config.GMAIL_WATCH_RENEW_BUFFER_HOURS}"`,
+      `expected GMAIL_WATCH_RENEW_BUFFER_HOURS to be from ${SHORTEST_BUFFER_HOURS} to ${LONGEST_BUFFER_HOURS} (watches live for 7 days), got "${hours}"`,
     );
   return faults;
 }
