@@ -19,10 +19,10 @@ if (enough === undefined || !(limitSeconds > 0)) {
   process.stderr.write(
     `wait-for: expected postgres or schema, and a number of seconds, got "${process.argv.slice(2).join(' ')}"\n`,
   );
-  process.exit(2);
+  process.exitCode = 2;
+} else {
+  process.exitCode = await wait();
 }
-
-process.exit(await wait());
 
 async function wait() {
   const deadline = performance.now() + limitSeconds * 1_000;

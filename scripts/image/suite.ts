@@ -13,9 +13,9 @@ export interface SuiteOptions {
 }
 
 const WORKERS = [
-  { name: 'worker', portVariable: 'WORKER_HEALTH_PORT', heapMib: 160 },
-  { name: 'push-worker', portVariable: 'PUSH_WORKER_HEALTH_PORT', heapMib: 64 },
-  { name: 'watch-worker', portVariable: 'WATCH_WORKER_HEALTH_PORT', heapMib: 64 },
+  { name: 'worker', portVariable: 'WORKER_HEALTH_PORT', heapMib: 192 },
+  { name: 'push-worker', portVariable: 'PUSH_WORKER_HEALTH_PORT', heapMib: 96 },
+  { name: 'watch-worker', portVariable: 'WATCH_WORKER_HEALTH_PORT', heapMib: 96 },
 ] as const;
 
 const PULSEBOX = 'packages/cli/bin/pulsebox.js';

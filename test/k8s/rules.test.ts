@@ -357,8 +357,8 @@ const MUTANTS: Readonly<Record<string, readonly Mutant[]>> = {
     },
     {
       title: 'a heap that does not fit',
-      mutate: (find) => (variable(find, 'NODE_OPTIONS')['value'] = '--max-old-space-size=256'),
-      says: /a heap of 256 MiB/,
+      mutate: (find) => (variable(find, 'NODE_OPTIONS')['value'] = '--max-old-space-size=300'),
+      says: /a heap of 300 MiB/,
     },
     {
       title: 'a heap without a cap',

