@@ -10,7 +10,7 @@ export type { RuntimeDetails, RuntimeHistoryEntry, RuntimeSummary } from './list
 export { listRuntimes, showRuntime } from './list-runtimes.ts';
 export { podOf, RUNTIME_SELECTOR, serviceOf } from './manifests.ts';
 export type { Cap } from './places.ts';
-export { GIVE_PLACES, givePlaces } from './places.ts';
+export { GIVE_PLACES, givePlaces, LOCK_PLACES } from './places.ts';
 export type { PodCondition } from './pod-condition.ts';
 export { conditionOf } from './pod-condition.ts';
 export type { PlannedStep, PlanOptions } from './reap.ts';

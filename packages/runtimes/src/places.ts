@@ -11,7 +11,7 @@ export interface Cap {
 }
 
 /** Held until the transaction ends: places are given out by one at a time, so that what was counted stays true. */
-const LOCK = `select pg_advisory_xact_lock(hashtextextended('pulsebox/runtimes/places', 0))`;
+export const LOCK_PLACES = `select pg_advisory_xact_lock(hashtextextended('pulsebox/runtimes/places', 0))`;
 
 /**
  * Result: who got a place. $1 places of an organisation, $2 places in all, or null. The longest wait comes first.
@@ -44,7 +44,7 @@ export async function givePlaces(
 ): Promise<readonly string[]> {
   return await boundedTransaction(pool, bounds, async (client) => {
     // A statement of its own: what is counted is looked at after the lock is held.
-    await client.query(LOCK);
+    await client.query(LOCK_PLACES);
     const { rows } = await client.query<{ user_id: string }>(GIVE_PLACES, [perOrganisation, inAll ?? null]);
     return rows.map(({ user_id }) => user_id);
   });

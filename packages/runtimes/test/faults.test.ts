@@ -3,7 +3,7 @@
 import { planRound, podOf, reap, runtimeName, serviceOf } from '@pulsebox/runtimes';
 import type { Cluster } from '@pulsebox/runtimes';
 import { createLogger } from '@pulsebox/loop';
-import { failure, freePort, tooManyRequests } from '@pulsebox/test-support';
+import { eventually, failure, freePort, tooManyRequests } from '@pulsebox/test-support';
 import { readFile, writeFile } from 'node:fs/promises';
 import { afterAll, beforeAll, beforeEach, expect, inject, test, vi } from 'vitest';
 import { CAP, RULES, runtimesWorld, SPEC } from './runtimes-world.ts';
@@ -43,6 +43,12 @@ function put(user: string, startId = 'unknown'): void {
 const creations = (): number =>
   world.kube.requests.filter(({ method, path }) => method === 'POST' && path.endsWith('/pods')).length;
 
+/** Gives a creation up long before the API server has carried it out. */
+async function impatientToCreate(): Promise<Cluster> {
+  const { createPod } = await world.open({ timeoutMs: 1_500 });
+  return { ...world.cluster, namespace: 'agents', fault: undefined, createPod };
+}
+
 test('a create whose answer was lost is found to have been done, and is not done again', async () => {
   world.kube.inject({ method: 'POST', path: /pods$/, fault: { kind: 'lost-answer' } });
   await world.wish('start', 'ada');
@@ -66,8 +72,8 @@ test('a create that was never done is done again', async () => {
 });
 
 test('a Pod that is created after its start was stopped does not leak, and its place is not given away before', async () => {
-  const impatient = await world.open({ timeoutMs: 300 });
-  world.kube.inject({ method: 'POST', path: /pods$/, fault: { kind: 'slow', ms: 1_500 } });
+  const impatient = await impatientToCreate();
+  world.kube.inject({ method: 'POST', path: /pods$/, fault: { kind: 'slow', ms: 4_000 } });
   await world.wish('start', 'ada');
   await expect(world.round({ cluster: impatient })).rejects.toMatchObject({ code: 'RUNTIMES_API_AWAY' });
   await world.wish('stop', 'ada');
@@ -97,8 +103,8 @@ test('a place that is kept for a Pod that never comes is free in the end', async
 });
 
 test('a request that was refused says nothing of one before it whose answer was lost', async () => {
-  const impatient = await world.open({ timeoutMs: 300 });
-  world.kube.inject({ method: 'POST', path: /pods$/, fault: { kind: 'slow', ms: 1_500 } });
+  const impatient = await impatientToCreate();
+  world.kube.inject({ method: 'POST', path: /pods$/, fault: { kind: 'slow', ms: 4_000 } });
   world.kube.inject({ method: 'POST', path: /pods$/, fault: { kind: 'answer', answer: tooManyRequests(1) } });
   await world.wish('start', 'ada');
   await expect(world.round({ cluster: impatient })).rejects.toMatchObject({ code: 'RUNTIMES_API_AWAY' });
@@ -208,6 +214,29 @@ test.each(['before', 'after'] as const)(
     expect(world.inCluster()).toEqual({ pods: 1, services: 1 });
   },
 );
+
+test('what was decided on an older state of a runtime is not carried out', async () => {
+  world.kube.state.behave('pending');
+  await world.wish('start', 'ada');
+  await world.round();
+  await world.age('ada', 301_000);
+  // Before it comes to ada, whose start has taken too long, the round is held up by the Pod of another.
+  await world.wish('start', 'zed');
+  await world.age('zed', 86_400_000);
+  world.kube.inject({ method: 'POST', path: /pods$/, fault: { kind: 'slow', ms: 3_000 } });
+  const seen = world.kube.requests.length;
+  const round = world.round();
+  await eventually(() => world.kube.requests.slice(seen).some(({ method }) => method === 'POST'));
+  world.kube.state.behave('ready');
+  await world.db.pool.query(
+    `update app.agent_runtimes set state = 'running', url = 'http://ada', running_at = now() where user_id = 'ada'`,
+  );
+  await round;
+  expect(await world.runtime('ada')).toMatchObject({
+    state: 'running',
+    reason: expect.not.stringContaining('within'),
+  });
+});
 
 test('two reapers at once, against starts and stops, leave what is wished and nothing else', async () => {
   const users = Array.from({ length: 8 }, (_, at) => `user-${at}`);

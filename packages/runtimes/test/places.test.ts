@@ -1,6 +1,7 @@
 // The cap: so many runtimes of an organisation, and of all, whoever starts them at once.
 
-import { givePlaces } from '@pulsebox/runtimes';
+import { GIVE_PLACES, givePlaces, LOCK_PLACES } from '@pulsebox/runtimes';
+import { eventually } from '@pulsebox/test-support';
 import { afterAll, beforeAll, beforeEach, expect, inject, test, vi } from 'vitest';
 import { runtimesWorld } from './runtimes-world.ts';
 import type { RuntimesWorld } from './runtimes-world.ts';
@@ -42,6 +43,30 @@ test('twenty at once give out the places that there are, and not one more', asyn
   const users = given.flat();
   expect(new Set(users).size).toBe(users.length);
   expect(users).toHaveLength(11);
+});
+
+test('who asked earlier and is seen later gets no place that has been given away meanwhile', async () => {
+  await startAll('acme', 2);
+  const cap = { perOrganisation: 2, inAll: undefined };
+  const first = await world.db.pool.connect();
+  await first.query('begin');
+  await first.query(LOCK_PLACES);
+  await first.query(GIVE_PLACES, [2, null]);
+  // Its transaction took its time: by what it says it waits longer than the others.
+  await world.wish('start', 'late', 'acme');
+  await world.age('late', 60_000);
+  const second = givePlaces(world.db.pool, cap);
+  await eventually(async () => {
+    const { rows } = await world.db.pool.query(
+      `select from pg_stat_activity
+       where datname = current_database() and (wait_event = 'advisory' or query like '%update app.agent_runtimes%')`,
+    );
+    return rows.length > 0;
+  });
+  await first.query('commit');
+  first.release();
+  expect(await second).toEqual([]);
+  expect(await placed('acme')).toBe(2);
 });
 
 test('a limit over all holds beside those of organisations', async () => {
