@@ -11,6 +11,7 @@ export interface LogSummary {
   readonly oldestPosition: number | null;
   /** When the oldest event that is kept was written, ISO 8601. */
   readonly oldestAt: string | null;
+  /** Besides the overflow, which has no end and is no event's place in the long run. */
   readonly partitions: number;
   /** With indexes. */
   readonly sizeBytes: number;
@@ -33,7 +34,7 @@ export const LOG_SUMMARY = `
          coalesce(parts.size, 0)::float8 as "sizeBytes"
   from (select count(*) as n from (select from outbox.event limit $1) e) counted
   cross join (
-    select count(*) as n, sum(pg_total_relation_size(i.inhrelid)) as size,
+    select (select count(*) from outbox.partition where upper_bound is not null) as n, sum(pg_total_relation_size(i.inhrelid)) as size,
            coalesce(sum(pg_stat_get_live_tuples(i.inhrelid)), 0) as live
     from pg_inherits i where i.inhparent = 'outbox.event'::regclass
   ) parts

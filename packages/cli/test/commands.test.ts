@@ -171,7 +171,7 @@ describe('status', () => {
     const { rows } = await database.pool.query(
       `select count(*)::int as events, max(seq)::int as "lastPosition" from outbox.event`,
     );
-    expect(status['log']).toMatchObject({ ...rows[0], eventsExact: true, oldestPosition: 1, partitions: 4 });
+    expect(status['log']).toMatchObject({ ...rows[0], eventsExact: true, oldestPosition: 1, partitions: 3 });
     expect(status['groups']).toHaveLength(1);
     expect(status['workers']).toEqual([]);
 

@@ -10,6 +10,8 @@ import { listDead } from '../src/dead/dead-list.ts';
 import { replayDead } from '../src/dead/dead-replay.ts';
 import { emit } from '../src/log/emit.ts';
 import { claimParked } from '../src/parked/redrive-claim.ts';
+import { resizeGroup } from '../src/group/resize-group.ts';
+import { laneLeaseName } from '../src/lease/store-cursor.ts';
 import { lookAtDue } from '../src/parked/redrive-due.ts';
 import { labelOf } from './log-reader.ts';
 import { park } from './parked-rows.ts';
@@ -177,6 +179,32 @@ test('a reader that an operator keeps waiting has locked no event meanwhile, or 
   }
 });
 
+test('a bulk command that waits for a change of lanes has locked no lane meanwhile, or the two would deadlock', async () => {
+  const group = 'changing';
+  await registerGroup(database.pool, group, 'end');
+  await resizeGroup({ pool: database.pool, group, lanes: 3, holder: 'operator' });
+  await park(database.pool, { group, position: 1, key: 'a' });
+  const changing = await database.pool.connect();
+  try {
+    await changing.query('begin');
+    await changing.query('select outbox.lock_group($1)', [group]);
+    const replaying = replayDead(database.pool, { filter: { group } });
+    await eventually(somebodyWaits);
+    // As the function does that gives a group its lanes; in any order.
+    await changing.query(`set local lock_timeout = '5s'`);
+    const { rowCount } = await changing.query(
+      `update pulsebox.lease set token = token + 1 where starts_with(name, 'outbox/changing/')`,
+    );
+    expect(rowCount).toBeGreaterThan(0);
+    await changing.query('commit');
+    expect(await replaying).toMatchObject({ replayed: 1 });
+  } finally {
+    // Nothing after the commit; all of it if the test has failed before.
+    await changing.query('rollback');
+    changing.release();
+  }
+});
+
 test('what stands behind an event that is being discarded stays on the schedule', async () => {
   const group = 'unscheduled';
   await registerGroup(database.pool, group, 'end');
@@ -187,11 +215,15 @@ test('what stands behind an event that is being discarded stays on the schedule'
     { group, position: 3, key: 'b' },
     { group, position: 4, key: 'b', state: 'parked', dueIn: -1 },
   );
+  const name = laneLeaseName({ group, lane: 0 });
+  const lease = await acquireLease(database.pool, { name, holder: 'test', ttlMs: 600_000 });
+  if (!lease.acquired) throw new Error('not taken');
   const operator = await database.pool.connect();
   try {
     await operator.query('begin');
     await operator.query('delete from outbox.parked where group_name = $1 and position = 1', [group]);
-    const looking = lookAtDue(database.pool, { group, lane: 0 }, { order: 'key', limit: 10 });
+    const held = { group, lane: 0, token: lease.token };
+    const looking = lookAtDue(database.pool, held, { order: 'key', limit: 10 });
     await eventually(somebodyWaits);
     await operator.query('commit');
     await looking;

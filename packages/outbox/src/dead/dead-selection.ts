@@ -3,6 +3,7 @@
 import { transaction } from '@pulsebox/postgres';
 import type { Queryable } from '@pulsebox/postgres';
 import type { Pool, PoolClient } from 'pg';
+import { LOCK_GROUP } from '../lease/lock-group.ts';
 import { MATCHES } from './dead-filter.ts';
 import type { FilterValues, ParkedState } from './dead-filter.ts';
 
@@ -96,6 +97,7 @@ export async function inChunks({ pool, values, group, state, change }: ChunksOpt
     const positions = rows.map(({ position }) => position);
     for (let from = 0; from < positions.length; from += CHUNK_ROWS) {
       sum += await transaction(pool, async (client) => {
+        await client.query(LOCK_GROUP, [group]);
         await client.query(KEEP_READERS_FROM_SETTLING, [group]);
         return change(client, positions.slice(from, from + CHUNK_ROWS));
       });

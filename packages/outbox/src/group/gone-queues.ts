@@ -3,7 +3,7 @@
 
 import { deleteQueues } from '@pulsebox/jobs';
 import type { Queryable } from '@pulsebox/postgres';
-import { LOCK_GROUP } from './lock-group.ts';
+import { LOCK_GROUP } from '../lease/lock-group.ts';
 import { laneLeaseName, laneLeasePrefix } from '../lease/store-cursor.ts';
 
 /** Result: its lanes. $1 group. Index: consumer_group_pkey. 0 rows: it is retired, and has none. */

@@ -7,7 +7,7 @@ import type { HeldLease } from '@pulsebox/postgres';
 import type { Pool, PoolClient } from 'pg';
 import { finishResize } from './finish-resize.ts';
 import { deleteGoneQueues } from './gone-queues.ts';
-import { LOCK_GROUP } from './lock-group.ts';
+import { LOCK_GROUP } from '../lease/lock-group.ts';
 import { announceLanes } from '../lease/lane-notice.ts';
 import { loadLaneState } from '../lease/lane-state.ts';
 import { OutboxError } from '../outbox-error.ts';

@@ -4,7 +4,7 @@ import { transaction } from '@pulsebox/postgres';
 import type { Pool } from 'pg';
 import { OutboxError } from '../outbox-error.ts';
 import { deleteGoneQueues } from './gone-queues.ts';
-import { LOCK_GROUP } from './lock-group.ts';
+import { LOCK_GROUP } from '../lease/lock-group.ts';
 import { withAllLanes } from '../lease/take-lane.ts';
 
 export interface RetireOptions {

@@ -6,7 +6,7 @@ import { beginningOfLog } from '../read/cursor.ts';
 import type { Cursor } from '../read/cursor.ts';
 import { OutboxError } from '../outbox-error.ts';
 import { deleteGoneQueues } from './gone-queues.ts';
-import { LOCK_GROUP } from './lock-group.ts';
+import { LOCK_GROUP } from '../lease/lock-group.ts';
 import { rebaseAfterRestore } from '../log/restore.ts';
 import { loadCursor, storeCursor } from '../lease/store-cursor.ts';
 import { withAllLanes } from '../lease/take-lane.ts';

@@ -2,7 +2,9 @@
 
 import type { Queryable } from '@pulsebox/postgres';
 import type { DeliveryOrder } from '../deliver/deliver.ts';
+import { laneLeaseName } from '../lease/store-cursor.ts';
 import type { LaneOfGroup } from '../lease/store-cursor.ts';
+import type { HeldLane } from './redrive-claim.ts';
 
 export interface DueEvent {
   readonly position: number;
@@ -48,11 +50,17 @@ export const LOOK_AT_DUE: string = `
 /**
  * Takes events off the schedule that are not the first of their key: they were parked while the group kept no order,
  * it was sought backwards since, or they were replayed with others of their key. They are due once those before them are
- * gone. $1 group, $2 positions. Indexes: parked_pkey, parked_key. Waits for one before it that is being
- * discarded: its end has left the next one on the schedule as it was, and does not see it taken off here.
+ * gone. $1 group, $2 positions, $3 the lease's name, $4 token. Indexes: lease_pkey, parked_pkey, parked_key. Waits for one
+ * before it that is being discarded: its end has left the next one on the schedule as it was, and does not see it taken
+ * off here. 0 rows: those before them are gone, or the lease was lost. The lease is locked first, as by all that change
+ * several parked events: in which order they lock those does not matter then.
  */
 export const UNSCHEDULE = `
+  with lease as (
+    select from pulsebox.lease where name = $3 and token = $4 for share
+  )
   update outbox.parked p set next_attempt_at = null
+  from lease
   where p.group_name = $1 and p.position = any($2::bigint[]) and exists (
     select from outbox.parked h where h.group_name = $1 and h.key = p.key and h.position < p.position
     order by h.position limit 1
@@ -67,7 +75,7 @@ export const HAS_PARKED = `
 
 export async function lookAtDue(
   db: Queryable,
-  lane: LaneOfGroup,
+  lane: HeldLane,
   options: { readonly order: DeliveryOrder; readonly limit: number },
 ): Promise<DueEvent[]> {
   const values = [lane.group, lane.lane, options.order === 'key', options.limit];
@@ -75,7 +83,9 @@ export async function lookAtDue(
     const { rows } = await db.query<DueEvent & { readonly first: boolean }>(LOOK_AT_DUE, values);
     const behind = rows.filter(({ first }) => !first).map(({ position }) => position);
     const { rowCount } =
-      behind.length === 0 ? { rowCount: 0 } : await db.query(UNSCHEDULE, [lane.group, behind]);
+      behind.length === 0
+        ? { rowCount: 0 }
+        : await db.query(UNSCHEDULE, [lane.group, behind, laneLeaseName(lane), lane.token]);
     // Nothing but what is no longer scheduled: the first of its key is due later than a whole look of the others.
     if (behind.length < options.limit || rowCount === 0) return rows.filter(({ first }) => first);
   }
