@@ -5,8 +5,8 @@ import { spawnSync } from 'node:child_process';
 import { mkdtempSync, readdirSync, readFileSync, rmSync, utimesSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
+import { createPool } from '@pulsebox/postgres';
 import { debianPostgresInstalled, runProgram, startDebianServer } from '@pulsebox/test-support';
-import pg from 'pg';
 import { expect, onTestFinished, test } from 'vitest';
 import { podsOf } from '../../scripts/k8s/manifest.ts';
 import { parse } from '../../scripts/k8s/render.ts';
@@ -104,11 +104,10 @@ async function run(entry: string, args: readonly string[], url: string): Promise
 }
 
 async function sql(url: string, text: string): Promise<void> {
-  const client = new pg.Client(url);
-  await client.connect();
+  const pool = createPool({ connection: { connectionString: url }, max: 1, onIdleError: () => undefined });
   try {
-    await client.query(text);
+    await pool.query(text);
   } finally {
-    await client.end();
+    await pool.end();
   }
 }

@@ -3,8 +3,8 @@
 import { randomBytes } from 'node:crypto';
 import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
+import { createPool } from '@pulsebox/postgres';
 import { createTestDatabase } from '@pulsebox/test-support';
-import pg from 'pg';
 import { expect, inject, onTestFinished, test } from 'vitest';
 import { parse } from '../../scripts/k8s/render.ts';
 import { K8S } from '../../scripts/k8s/targets.ts';
@@ -34,8 +34,11 @@ test('a role that may only read the log is enough, and sees how far a group is b
   const url = new URL(db.url);
   url.username = role;
   url.password = 'lag';
-  const client = new pg.Client(url.href);
-  await client.connect();
+  const client = createPool({
+    connection: { connectionString: url.href },
+    max: 1,
+    onIdleError: () => undefined,
+  });
   onTestFinished(() => client.end());
   const lags = new Map<string, number>();
   for (const { metadata, spec } of parse(
