@@ -88,7 +88,7 @@ test('an import that is killed again and again comes to the same rows and the sa
   for (;;) {
     const { processed } = (await desk.status(jobId)).counts;
     const child = runProgram(FIXTURE, { args: [desk.database.url, desk.directory, jobId, runner, '25'] });
-    if (kills < 8) {
+    if (kills < 6) {
       // Some way into the file, and then at any moment of a chunk.
       const until = Math.min(rows.length, processed + 100 + Math.random() * 600);
       await eventually(async () => (await desk.status(jobId)).counts.processed >= until, {
@@ -132,7 +132,7 @@ test('whatever the size of chunks, and wherever a run ends, the outcome is that 
         await expectOutcome(jobId, model([{ nonsense: true }, ...rows], updateExisting));
       },
     ),
-    { numRuns: 60 },
+    { numRuns: 40 },
   );
 });
 
