@@ -170,6 +170,75 @@ describe('a handler that reports', () => {
   });
 });
 
+describe('a handler that returns what no handler returns', () => {
+  const report = { position: 1, reason: 'no', retryable: true };
+
+  test.each<[string, unknown, string]>([
+    ['true', true, 'expected a handler to return nothing or { failed: [...] }, got true'],
+    ['a list of events', [1], 'expected a handler to return nothing or { failed: [...] }, got [1]'],
+    ['failed that is no list', { failed: 'a#1' }, 'got {"failed":"a#1"}'],
+    ['a report that is none', { failed: [null] }, 'reported a failure that is none: null'],
+    [
+      'a position as text',
+      { failed: [{ ...report, position: '1' }] },
+      'of position "1", which is not in its batch',
+    ],
+    [
+      'a position that it was not given',
+      { failed: [{ ...report, position: 7 }] },
+      'of position 7, which is not',
+    ],
+    ['no position', { failed: [{ ...report, position: undefined }] }, 'of position undefined, which is not'],
+    [
+      'no reason',
+      { failed: [{ position: 1, retryable: true }] },
+      'with the reason undefined, where a sentence',
+    ],
+    ['an error for a reason', { failed: [{ ...report, reason: new Error('x') }] }, 'with the reason {}'],
+    [
+      'a word for retryable',
+      { failed: [{ ...report, retryable: 'no' }] },
+      'with retryable "no", where true or false',
+    ],
+    [
+      'a text for a wait',
+      { failed: [{ ...report, retryAfterMs: '5s' }] },
+      'with retryAfterMs "5s", where milliseconds',
+    ],
+    ['a big number', { failed: [{ ...report, position: 1n }] }, 'of position 1n, which is not'],
+  ])('%s: is told what was expected, and nothing is stored', async (_what, returned, said) => {
+    await expect(run(['a#1'], () => returned as never)).rejects.toMatchObject({
+      code: 'OUTBOX_HANDLER_RESULT_INVALID',
+      message: expect.stringContaining(said) as string,
+    });
+  });
+
+  test('null and an empty list are all delivered', async () => {
+    for (const returned of [null, { failed: [] }])
+      expect((await run(['a#1'], () => returned as never)).outcome).toEqual({ failed: [], heldBack: [] });
+  });
+
+  test('of two reports about one event the last counts', async () => {
+    const ran = await run(['a#1'], () => ({ failed: [report, { ...report, reason: 'again' }] }));
+    expect(ran.outcome.failed.map(({ reason }) => reason)).toEqual(['again']);
+  });
+});
+
+test.each<[string, unknown, string]>([
+  ['undefined', undefined, 'the handler threw without a word'],
+  ['an error without a message', new Error(''), 'the handler threw without a word'],
+  ['null', null, 'null'],
+  ['a symbol', Symbol('x'), 'Symbol(x)'],
+  ['an object without a prototype', Object.create(null), '{}'],
+  ['an error whose message is none', Object.assign(new Error('x'), { message: 5 }), '5'],
+  ['a mebibyte of NULs', new Error('\0'.repeat(1_048_576)), '\uFFFD'.repeat(2_000)],
+])('a handler that throws %s has an event to blame all the same', async (_what, thrown, reason) => {
+  const ran = await run(['a#1'], () => {
+    throw thrown;
+  });
+  expect(ran.outcome.failed.map((one) => one.reason)).toEqual([reason]);
+});
+
 describe('no event is blamed', () => {
   test('when the sink is away, also when that shows in the midst of narrowing', async () => {
     const away = new SinkError('away', 'X', 'down', { hint: 'h' });

@@ -3,7 +3,8 @@
 import { awayError } from './away.ts';
 import type { OutboxEvent } from '../log/event.ts';
 import type { Batch, EventFailure, Handler, HandlerContext } from './handler.ts';
-import { OutboxError } from '../outbox-error.ts';
+import { reportsOf } from './handler-result.ts';
+import { shown } from './shown.ts';
 import { SinkError } from './sink-error.ts';
 
 /** `key`: no event overtakes another of its key. `none`: events stand for themselves, for handlers that re-read state. */
@@ -64,9 +65,9 @@ export async function deliver(delivery: Delivery): Promise<Delivered> {
   /** Undefined: the handler returned. */
   async function attempt(events: readonly OutboxEvent[]): Promise<{ readonly thrown: unknown } | undefined> {
     const part = events === batch.events ? batch : { ...batch, events };
-    let reported: readonly EventFailure[] | undefined;
+    let returned: unknown;
     try {
-      reported = (await handler(part, context))?.failed;
+      returned = await handler(part, context);
     } catch (error) {
       context.signal.throwIfAborted();
       const away = awayError(error);
@@ -78,15 +79,12 @@ export async function deliver(delivery: Delivery): Promise<Delivered> {
       return { thrown: error };
     }
     context.signal.throwIfAborted();
-    if (reported !== undefined && reported.length > 0) record(part, reported);
+    const reports = reportsOf(part, returned);
+    if (reports.size > 0) record(part, reports);
     return undefined;
   }
 
-  function record({ group, events }: Batch, reported: readonly EventFailure[]): void {
-    const known = new Set(events.map((event) => event.position));
-    const stranger = reported.find(({ position }) => !known.has(position));
-    if (stranger !== undefined) throw strangePosition(group, stranger);
-    const reports = new Map(reported.map((report) => [report.position, report]));
+  function record({ events }: Batch, reports: ReadonlyMap<number, EventFailure>): void {
     for (const event of events) {
       const report = reports.get(event.position);
       // Behind one that has failed: its turn is after that one, whatever the handler says of it now.
@@ -135,21 +133,20 @@ export async function deliver(delivery: Delivery): Promise<Delivered> {
 }
 
 function reasonOf(error: unknown): Omit<EventFailure, 'position'> {
-  const reason = error instanceof Error ? error.message : String(error);
+  const reason = saidBy(error);
   if (!(error instanceof SinkError)) return { reason, retryable: true };
   const { kind, retryAfterMs } = error;
   return { reason, retryable: kind !== 'rejected' || retryAfterMs !== undefined, retryAfterMs };
 }
 
+/** Whatever it is that was thrown: it must not keep an event from being parked. */
+function saidBy(error: unknown): string {
+  const said: unknown = error instanceof Error ? error.message : error;
+  if (said === undefined || said === '') return 'the handler threw without a word';
+  return typeof said === 'string' ? said : shown(said);
+}
+
 /** What PostgreSQL refuses in JSON, a NUL or half a character, must not keep an event from being parked. */
 function storable(reason: string): string {
   return reason.slice(0, LONGEST_REASON).replaceAll('\0', '\uFFFD').toWellFormed();
-}
-
-function strangePosition(group: string, { position }: EventFailure): OutboxError {
-  return new OutboxError(
-    'OUTBOX_HANDLER_RESULT_INVALID',
-    `group ${group}: the handler reported a failure of position ${String(position)}, which is not in its batch`,
-    { hint: 'report failures by the position of the event they are about; nothing of this batch is stored' },
-  );
 }
