@@ -356,6 +356,11 @@ const MUTANTS: Readonly<Record<string, readonly Mutant[]>> = {
       says: /memory limit is not its request/,
     },
     {
+      title: 'promised memory that is not asked for',
+      mutate: (find) => (worker(find)['containers'][0].resources.requests.memory = '64Mi'),
+      says: /asks for 64Mi of memory, but 256Mi are promised/,
+    },
+    {
       title: 'a heap that does not fit',
       mutate: (find) => (variable(find, 'NODE_OPTIONS')['value'] = '--max-old-space-size=300'),
       says: /a heap of 300 MiB/,

@@ -39,22 +39,25 @@ export const budgetRule: Rule = (rendered) => [
 ];
 
 function memoryFaults({ owner, spec }: MadePod, container: ContainerSpec, tenant: boolean): string[] {
-  const { name, resources } = container;
-  const isInit = (spec.initContainers ?? []).includes(container);
-  const { requests, limits } = resources ?? {};
-  const where = `${nameOf(owner)}, container ${name}`;
+  const { requests, limits } = container.resources ?? {};
+  const where = `${nameOf(owner)}, container ${container.name}`;
   if (requests?.cpu === undefined || requests.memory === undefined)
     return [`${where}: asks for no CPU or no memory`];
   if (limits?.memory === undefined) return [`${where}: has no memory limit`];
-  // A budget may promise less than a worker takes when it is busy: then all that is promised is asked for, and more allowed.
-  const row = BUDGET[owner.metadata.name];
-  const promised = tenant && row !== undefined ? quantity(row.requests.memory) : Number.POSITIVE_INFINITY;
   const asked = quantity(requests.memory);
-  if (asked === quantity(limits.memory) || (tenant && owner.kind === 'Job') || asked >= promised) return [];
-  // Init containers run before the others: what is asked for the Pod is the greatest of all.
-  return tenant && isInit
+  const allowed = quantity(limits.memory);
+  if (!tenant)
+    return asked === allowed
+      ? []
+      : [`${where}: its memory limit is not its request: what is not asked for can be taken away again`];
+  // A budget may promise less than a worker takes when it is busy: then all that is promised is asked for.
+  const row = BUDGET[owner.metadata.name];
+  if (row === undefined || !spec.containers.includes(container)) return [];
+  return asked === Math.min(allowed, quantity(row.requests.memory))
     ? []
-    : [`${where}: its memory limit is not its request: what is not asked for can be taken away again`];
+    : [
+        `${where}: asks for ${requests.memory} of memory, but ${row.requests.memory} are promised, and ${limits.memory} allowed`,
+      ];
 }
 
 function overBudget({ owner, spec }: MadePod): string[] {
