@@ -7,13 +7,26 @@ import { listDead, replayDead } from '@pulsebox/outbox';
 import { generateVapidKeys, subscribe } from '@pulsebox/push';
 import {
   createTestDatabase,
-  eventually,
+  eventually as awaited,
   freePort,
   runProgram,
   startPushService,
 } from '@pulsebox/test-support';
-import type { BrowserSubscription, Program, PushService, TestDatabase } from '@pulsebox/test-support';
-import { afterAll, beforeAll, beforeEach, expect, inject, test } from 'vitest';
+import type {
+  EventuallyOptions,
+  BrowserSubscription,
+  Program,
+  PushService,
+  TestDatabase,
+} from '@pulsebox/test-support';
+import { afterAll, beforeAll, beforeEach, expect, inject, test, vi } from 'vitest';
+
+/** Generous: a busy machine is no fault. */
+vi.setConfig({ testTimeout: 300_000 });
+
+function eventually<T>(look: Parameters<typeof awaited<T>>[0], options: EventuallyOptions = {}): Promise<T> {
+  return awaited(look, { withinMs: 120_000, ...options });
+}
 
 const ENTRY = 'apps/push-worker/src/index.ts';
 const keys = generateVapidKeys();

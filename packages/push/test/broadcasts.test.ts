@@ -1,9 +1,9 @@
 // A message for everybody: its job, where it goes on, and what it tells.
 
-import { eventually } from '@pulsebox/test-support';
 import { afterEach, beforeEach, expect, inject, test } from 'vitest';
 import { loopOf, openPushDesk } from './push-desk.ts';
 import type { GivenEvent, PushDesk } from './push-desk.ts';
+import { eventually } from './patience.ts';
 
 const toAll: GivenEvent = { topic: 'push.broadcast', payload: { payload: { title: 'To all' } } };
 

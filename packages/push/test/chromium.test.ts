@@ -7,11 +7,12 @@ import { createSecureServer } from 'node:http2';
 import { createServer } from 'node:http';
 import type { AddressInfo } from 'node:net';
 import { createMessage, createPushSender, generateVapidKeys } from '@pulsebox/push';
-import { createCertificate, eventually } from '@pulsebox/test-support';
+import { createCertificate } from '@pulsebox/test-support';
 import { afterAll, beforeAll, describe, expect, onTestFinished, test } from 'vitest';
 import { chromium, startChromium } from './chromium.ts';
 import type { Browser, Target } from './chromium.ts';
 import { decryptInBrowser, keysInBrowser } from './decrypt-in-browser.ts';
+import { eventually } from './patience.ts';
 
 const keys = generateVapidKeys();
 const vapid = { ...keys, subject: 'mailto:push@pulsebox.example' };

@@ -2,9 +2,12 @@
 
 import { createTestDatabase } from '@pulsebox/test-support';
 import type { TestDatabase } from '@pulsebox/test-support';
-import { afterAll, beforeAll, expect, inject, test } from 'vitest';
+import { afterAll, beforeAll, expect, inject, test, vi } from 'vitest';
 import { fanOut, SELECT_DELIVERIES } from '../src/fan-out.ts';
 import { createMessage } from '../src/message.ts';
+
+// A busy machine is no fault.
+vi.setConfig({ testTimeout: 300_000 });
 
 const CROWD = 100_000;
 

@@ -2,9 +2,12 @@
 // again.
 
 import { replayDead } from '@pulsebox/outbox';
-import { afterEach, beforeEach, expect, inject, test } from 'vitest';
+import { afterEach, beforeEach, expect, inject, test, vi } from 'vitest';
 import { notification, openPushDesk } from './push-desk.ts';
 import type { GivenEvent, PushDesk } from './push-desk.ts';
+
+// A busy machine is no fault.
+vi.setConfig({ testTimeout: 300_000 });
 
 const toAll: GivenEvent = {
   topic: 'push.broadcast',

@@ -2,9 +2,12 @@
 
 import { startPushService } from '@pulsebox/test-support';
 import type { PushService } from '@pulsebox/test-support';
-import { afterEach, beforeEach, expect, inject, test } from 'vitest';
+import { afterEach, beforeEach, expect, inject, test, vi } from 'vitest';
 import { notification, openPushDesk } from './push-desk.ts';
 import type { PushDesk } from './push-desk.ts';
+
+// A busy machine is no fault.
+vi.setConfig({ testTimeout: 300_000 });
 
 let desk: PushDesk;
 let other: PushService;

@@ -1,6 +1,5 @@
 // What is written down of deliveries, when the database or the worker does not do as it should.
 
-import { eventually } from '@pulsebox/test-support';
 import { openJobs } from '@pulsebox/jobs';
 import { createLogger } from '@pulsebox/loop';
 import { afterEach, beforeEach, expect, inject, test } from 'vitest';
@@ -8,6 +7,7 @@ import { runLanes } from '../src/lanes.ts';
 import { createRecorder } from '../src/recorder.ts';
 import { loopOf, notification, openPushDesk } from './push-desk.ts';
 import type { PushDesk } from './push-desk.ts';
+import { eventually } from './patience.ts';
 
 let desk: PushDesk;
 

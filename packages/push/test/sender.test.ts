@@ -3,9 +3,10 @@
 import { createECDH, ECDH } from 'node:crypto';
 import { createMessage, createPushSender, generateVapidKeys } from '@pulsebox/push';
 import type { Outcome, PushSender, PushSenderOptions } from '@pulsebox/push';
-import { createCertificate, eventually, startPushService } from '@pulsebox/test-support';
+import { createCertificate, startPushService } from '@pulsebox/test-support';
 import type { BrowserSubscription, PushService, PushServiceOptions } from '@pulsebox/test-support';
 import { expect, onTestFinished, test } from 'vitest';
+import { eventually } from './patience.ts';
 
 const keys = generateVapidKeys();
 const vapid = { ...keys, subject: 'mailto:push@pulsebox.example' };
@@ -129,7 +130,7 @@ test.each([
   for (const http1 of [false, true]) {
     const service = await start({ http1 });
     service.answer((_endpoint, request) => (request === 1 ? behaviour : undefined));
-    const sender = senderTo(service, { timeoutMs: 200 });
+    const sender = senderTo(service, { timeoutMs: 2_000 });
     expect(await send(sender, service.subscribe())).toMatchObject({
       kind: 'unavailable',
       detail: `${service.origin} did not answer in time`,
