@@ -8,7 +8,11 @@ import type { BatchOutcome, JsonValue, OutboxEvent } from '@pulsebox/outbox';
 import { createTestDatabase, startGmailStandIn } from '@pulsebox/test-support';
 import type { GmailStandIn, GmailStandInMailbox, TestDatabase } from '@pulsebox/test-support';
 import { Registry } from 'prom-client';
+import { vi } from 'vitest';
 import { emitted } from './connected.ts';
+
+// Long on a machine that is busy with something else: no test here is about how fast it is.
+vi.setConfig({ testTimeout: 180_000 });
 
 export interface MailWorld {
   readonly db: TestDatabase;
