@@ -95,10 +95,11 @@ test('an event makes a runtime, another ends it, and the worker tells of both', 
   await ask('stop', 'ada');
   await becomes('ada', 'stopped');
   expect(kube.state.objects('services')).toEqual([]);
-  const decisions = worker.log().flatMap(({ decision }) => (typeof decision === 'string' ? [decision] : []));
-  expect(decisions).toEqual(['place', 'create-pod', 'run', 'delete', 'delete', 'gone']);
+  // A decision is logged once it is written, and all lines are out when it has ended.
   worker.kill('SIGTERM');
   expect(await worker.exited).toEqual({ code: 0, signal: null });
+  const decisions = worker.log().flatMap(({ decision }) => (typeof decision === 'string' ? [decision] : []));
+  expect(decisions).toEqual(['place', 'create-pod', 'run', 'delete', 'delete', 'gone']);
 });
 
 test('a worker that is killed between the creation and the word of it leaves one Pod, and the next knows it', async () => {
