@@ -137,7 +137,7 @@ export const mutants: Readonly<Record<MutantName, Mutant>> = {
   'redrive-unfenced': {
     about: 'the outcome of a redrive is stored whoever holds the lane by then',
     caughtAs: ['usurped'],
-    provokedBy: { failing: 0.1, behaviour: 'lock, emit, commit', mishaps: ['freeze'] },
+    provokedBy: { failing: 0.03, behaviour: 'lock, emit, commit', mishaps: ['freeze'] },
     module: '/packages/outbox/src/parked/redrive-settle.ts',
     edits: [
       {
@@ -149,7 +149,7 @@ export const mutants: Readonly<Record<MutantName, Mutant>> = {
       {
         find: `  const { rows } = await db.query<{ held: number }>(SETTLE_PARKED, [
 `,
-        replace: `  await new Promise((resolve) => setTimeout(resolve, 200));
+        replace: `  await new Promise((resolve) => setTimeout(resolve, 600));
   const { rows } = await db.query<{ held: number }>(SETTLE_PARKED, [
 `,
       },
@@ -181,7 +181,7 @@ export const mutants: Readonly<Record<MutantName, Mutant>> = {
     // The new lanes find it late to the barrier.
     caughtAs: ['unexplained', 'inverted'],
     provokedBy: {
-      behaviour: 'emit early, commit late',
+      behaviour: 'held open',
       writers: 16,
       batchSize: 20,
       mishaps: ['lanes', 'freeze'],
