@@ -16,7 +16,7 @@ const BIN = '/usr/lib/postgresql/15/bin';
 
 test.skipIf(!debianPostgresInstalled)(
   'a dump of the CronJob restores into another cluster, and what was not delivered is delivered there',
-  { timeout: 300_000 },
+  { timeout: 600_000 },
   async () => {
     const folder = mkdtempSync(join(tmpdir(), 'pulsebox-backup-'));
     onTestFinished(() => rmSync(folder, { recursive: true, force: true }));
@@ -64,7 +64,7 @@ test.skipIf(!debianPostgresInstalled)(
 
 test.skipIf(!debianPostgresInstalled)(
   'a dump that fails leaves no file under its name, and the old ones alone',
-  { timeout: 120_000 },
+  { timeout: 600_000 },
   () => {
     const folder = mkdtempSync(join(tmpdir(), 'pulsebox-backup-'));
     onTestFinished(() => rmSync(folder, { recursive: true, force: true }));

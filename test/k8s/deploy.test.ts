@@ -58,14 +58,14 @@ function script(name: string, args: readonly string[], failAt = 'never'): Outcom
   };
 }
 
-test('refuses production without pins, and says how to pin', { timeout: 120_000 }, () => {
+test('refuses production without pins, and says how to pin', { timeout: 300_000 }, () => {
   const { status, said, asked } = script('k8s-deploy', ['--overlay', 'production']);
   expect(status).toBe(1);
   expect(said).toMatch(/pulsebox:unpinned and postgres:unpinned are not pinned\nhint: npm run k8s:pin/);
   expect(asked).toEqual([]);
 });
 
-test('refuses an image by tag as a pin', { timeout: 120_000 }, () => {
+test('refuses an image by tag as a pin', { timeout: 300_000 }, () => {
   const { status, said } = script('k8s-pin', [
     '--pulsebox',
     'registry/pulsebox:1.0',
@@ -78,7 +78,7 @@ test('refuses an image by tag as a pin', { timeout: 120_000 }, () => {
 });
 
 test('pins, then migrates before it waits for workers; a dry run asks no cluster', {
-  timeout: 240_000,
+  timeout: 600_000,
 }, () => {
   expect(script('k8s-pin', DIGESTS).status).toBe(0);
   const dry = script('k8s-deploy', ['--overlay', 'production', '--namespace', 'tenant', '--dry-run']);

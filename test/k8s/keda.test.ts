@@ -10,7 +10,7 @@ import { parse } from '../../scripts/k8s/render.ts';
 import { K8S } from '../../scripts/k8s/targets.ts';
 
 test('a role that may only read the log is enough, and sees how far a group is behind', {
-  timeout: 120_000,
+  timeout: 300_000,
 }, async () => {
   const db = await createTestDatabase(inject('serverUrl'));
   // Roles are the server's, which other tests share.

@@ -17,7 +17,7 @@ beforeAll(async () => {
     if (target === undefined) throw new Error(`no target is called ${name}`);
     rendered.set(name, await renderTarget(target));
   }
-}, 240_000);
+}, 600_000);
 
 test.each(['local', 'production', 'production with keda', 'production with backup'])(
   'finds nothing wrong with %s',

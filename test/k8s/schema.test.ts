@@ -33,7 +33,7 @@ spec:
 `;
 
 test('takes manifests that follow the schemas, and names what does not in those that do not', {
-  timeout: 120_000,
+  timeout: 300_000,
 }, async () => {
   const broken: readonly [string, string, string][] = [
     [DEPLOYMENT, 'replicas: 1', 'replicas: many'],
@@ -58,7 +58,7 @@ test('takes manifests that follow the schemas, and names what does not in those 
 });
 
 test('finds a patch whose target matches nothing, and says nothing of one that is needed', {
-  timeout: 120_000,
+  timeout: 300_000,
 }, async () => {
   const copy = mkdtempSync(join(tmpdir(), 'pulsebox-mutant-'));
   onTestFinished(() => rmSync(copy, { recursive: true, force: true }));

@@ -26,7 +26,7 @@ function waitFor(args: readonly string[], databaseUrl: string): { status: number
   return { status, said: stdout + stderr };
 }
 
-test('passes once the database takes the credentials and has the schema', { timeout: 120_000 }, async () => {
+test('passes once the database takes the credentials and has the schema', { timeout: 300_000 }, async () => {
   const database = await createTestDatabase(inject('serverUrl'));
   onTestFinished(() => database.drop());
   expect(waitFor(['postgres', '60'], database.url).status).toBe(0);
@@ -34,7 +34,7 @@ test('passes once the database takes the credentials and has the schema', { time
 });
 
 test('gives up on a schema that is not there, and says who should have made it', {
-  timeout: 120_000,
+  timeout: 300_000,
 }, async () => {
   const database = await createTestDatabase(inject('serverUrl'), { migrated: false });
   onTestFinished(() => database.drop());
@@ -45,7 +45,7 @@ test('gives up on a schema that is not there, and says who should have made it',
 });
 
 test('does not take a port that answers for a session: a wrong password is refused, and no password is shown', {
-  timeout: 120_000,
+  timeout: 300_000,
 }, () => {
   const url = new URL(inject('serverUrl'));
   url.password = 'not-the-password';
