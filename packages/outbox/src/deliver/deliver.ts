@@ -108,7 +108,11 @@ export async function deliver(delivery: Delivery): Promise<Delivered> {
    * this one did not, so the fault is most likely here, and trying it as one would be a call for nothing.
    */
   async function deliverPart(part: readonly OutboxEvent[], suspect: boolean): Promise<boolean> {
-    const events = part.some(holdsBack) ? part.filter((event) => !holdsBack(event)) : part;
+    // Nobody is asked while no key has failed, which is nearly always: the question keeps each batch alive until a full
+    // garbage collection, so that all of them are copied. A drain took half as much processor time again, and 300 MiB
+    // instead of 170.
+    const isAnyHeld = failedKeys.size > 0 && part.some(holdsBack);
+    const events = isAnyHeld ? part.filter((event) => !holdsBack(event)) : part;
     if (events !== part) heldBack.push(...part.filter(holdsBack));
     const [first] = events;
     if (first === undefined) return true;
