@@ -125,7 +125,8 @@ export async function startKubernetesStandIn(): Promise<KubernetesStandIn> {
     if (headers.authorization !== `Bearer ${token}`) return unauthorized();
     // The real one reads these as well.
     if (/protobuf|cbor/.test(headers['content-type'] ?? '')) {
-      const message = 'the body of the request was in an unknown format - accepted media types include: application/json';
+      const message =
+        'the body of the request was in an unknown format - accepted media types include: application/json';
       return failure(415, 'UnsupportedMediaType', message);
     }
     return answerTo(recorded);
