@@ -168,6 +168,18 @@ describe('the wait', () => {
     expect(pause.remainingMs()).toBe(0);
   });
 
+  test.each([
+    [Number.MAX_VALUE, 86_400_000],
+    [Number.POSITIVE_INFINITY, 86_400_000],
+    [-1, 50],
+    [Number.NaN, 50],
+  ])('of a sink that asks for %d ms lasts %d ms', (asked, expected) => {
+    vi.useFakeTimers({ toFake: ['performance', 'Date'] });
+    const pause = createPause('g', { firstMs: 100, random: () => 0 }, () => undefined);
+    pause.begin(away(asked), quiet);
+    expect(pause.remainingMs()).toBe(expected);
+  });
+
   test('starts from the first again after the sink was back', () => {
     vi.useFakeTimers({ toFake: ['performance', 'Date'] });
     const changes: boolean[] = [];

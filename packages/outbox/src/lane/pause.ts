@@ -25,9 +25,12 @@ export interface Pause {
   check(): LoopCheck;
 }
 
+/** Whatever a sink asks for: a whole group must not rest for a year because of a header. */
+const LONGEST_RETRY_AFTER_MS = 86_400_000;
+
 /**
  * Doubles from `firstMs` to `longestMs`; the upper half of each wait is random, so that the groups of many pods do not
- * all ask in the instant in which a sink comes back. What the sink asked for (`Retry-After`) is the least, never less.
+ * all ask in the instant in which a sink comes back. What the sink asked for (`Retry-After`) is the least, up to a day.
  */
 export function createPause(
   group: string,
@@ -45,7 +48,9 @@ export function createPause(
     remainingMs: () => (failures === 0 ? 0 : Math.max(0, untilMs - performance.now())),
     begin(error, log): void {
       const ceilingMs = Math.min(longestMs, firstMs * 2 ** Math.min(failures, 30));
-      const waitMs = Math.max(ceilingMs / 2 + (ceilingMs / 2) * random(), error.retryAfterMs ?? 0);
+      // NaN asks for nothing.
+      const askedMs = Math.min(error.retryAfterMs ?? 0, LONGEST_RETRY_AFTER_MS) || 0;
+      const waitMs = Math.max(ceilingMs / 2 + (ceilingMs / 2) * random(), askedMs);
       const now = Date.now();
       untilMs = performance.now() + waitMs;
       nextTry = new Date(now + waitMs).toISOString();
