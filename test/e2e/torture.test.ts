@@ -7,6 +7,7 @@ import { createTestDatabase } from '@pulsebox/test-support';
 import { describe, expect, inject, onTestFinished, test } from 'vitest';
 import type { CheckName } from '../torture/checker.ts';
 import { mutate, mutants } from '../torture/mutants.ts';
+import type { MutantName } from '../torture/mutants.ts';
 import { loadFor } from '../torture/plan.ts';
 import type { TortureOptions } from '../torture/plan.ts';
 import { startTortureServer } from '../torture/server.ts';
@@ -53,36 +54,34 @@ describe('under torture', () => {
     expect(figures.refused).toBeGreaterThan(0);
     expect(figures.ranOut).toBeGreaterThan(0);
     expect(figures.lanes).toBeGreaterThan(1);
-  }, 120_000);
+  }, 180_000);
 
   test('it would notice the loss of late events above the xmax of the snapshot', async () => {
-    const report = await tortured({ ...loadFor('no-range'), durationMs: 2_000 });
-
-    expect(report.caughtUp).toBe(true);
-    expect(failures(report)).toEqual(['lost']);
-  });
+    expect(await caughtAs('no-range')).toContain('lost');
+  }, 60_000);
 
   test('it would notice events delivered in the order of their transactions', async () => {
-    const report = await tortured({ ...loadFor('xid-order'), durationMs: 2_000 });
-
-    expect(report.caughtUp).toBe(true);
-    expect(failures(report)).toEqual(['inverted']);
-  });
+    expect(await caughtAs('xid-order')).toContain('inverted');
+  }, 60_000);
 
   test('it would notice events delivered before one of their key that is parked', async () => {
-    const report = await tortured({ ...loadFor('held-keys-let-through'), durationMs: 1_000 });
-
-    expect(report.caughtUp).toBe(true);
-    expect(failures(report)).toContain('inverted');
-  });
+    expect(await caughtAs('held-keys-let-through')).toContain('inverted');
+  }, 60_000);
 
   test('a mutant whose text is gone is an error, not a healthy worker', () => {
     expect(() => mutate('export const READ_BATCH = ``;', mutants['no-range'])).toThrow(/exactly once/);
   });
 });
 
-function failures({ checks }: Report): CheckName[] {
-  return checks.filter(({ count }) => count > 0).map(({ name }) => name);
+/** What a run of seconds finds; a longer one where a busy machine has let too little happen in it. */
+async function caughtAs(mutant: MutantName): Promise<CheckName[]> {
+  for (const durationMs of [1_500, 6_000]) {
+    const { caughtUp, checks } = await tortured({ ...loadFor(mutant), durationMs });
+    expect(caughtUp).toBe(true);
+    const failures = checks.filter(({ count }) => count > 0).map(({ name }) => name);
+    if (failures.length > 0) return failures;
+  }
+  return [];
 }
 
 /** On the server of the test run, or on one of its own that can be killed. */

@@ -103,18 +103,18 @@ export const mutants: Readonly<Record<MutantName, Mutant>> = {
     // A worker that dies leaves out its batch; one that was frozen delivers it after its successor's.
     caughtAs: ['lost', 'inverted'],
     provokedBy: { mishaps: 'all' },
-    module: '/packages/outbox/src/lane/lane-reader.ts',
+    module: '/packages/outbox/src/lane/lane-batch.ts',
     edits: [
       {
-        find: `    const outcome = await session.advance(batch, parking);
+        find: `  const outcome = await session.advance(batch, parking);
 `,
         replace: '',
       },
       {
-        find: `    const delivered = await deliverCarefully({
+        find: `  const delivered = await deliverCarefully({
 `,
-        replace: `    const outcome = await session.advance(batch, []);
-    const delivered = await deliverCarefully({
+        replace: `  const outcome = await session.advance(batch, []);
+  const delivered = await deliverCarefully({
 `,
       },
     ],
