@@ -53,7 +53,8 @@ export async function missingIds(db: Queryable, values: FilterValues): Promise<s
   const [, , , , , groups, positions] = values;
   if (groups === null) return [];
   const { rows } = await db.query<{ id: string }>(MISSING, [groups, positions]);
-  return rows.map(({ id }) => id);
+  // Asked for twice, it is missing once.
+  return [...new Set(rows.map(({ id }) => id))];
 }
 
 /** How much one transaction changes: readers of the group wait for it when they store their progress. */
