@@ -104,6 +104,23 @@ describe.each(Object.entries(engines))('with %s', (engine, env) => {
     expect(rebuilt.map(({ projection }) => projection)).toEqual(['items', 'files', 'mail']);
   });
 
+  test('reindex --notify tells a user once it is done', async () => {
+    const rebuilt = await run(['reindex', '--all', '--notify', 'anna']);
+    expect(rebuilt).toMatchObject({ code: 0 });
+    const { rows } = await database.pool.query<{ key: string; payload: unknown }>(
+      `delete from outbox.event where topic = 'push.requested' returning key, payload`,
+    );
+    expect(rows).toEqual([
+      {
+        key: 'user:anna',
+        payload: {
+          user_id: 'anna',
+          payload: { title: 'Search index rebuilt: items, files, mail', body: '4 rows', tag: 'reindex' },
+        },
+      },
+    ]);
+  });
+
   test('Ctrl-C leaves the live index as it was', async () => {
     // Another holds the lane: the rebuild is complete and waits for it.
     const lane = { name: 'outbox/search/0', holder: 'a worker', ttlMs: 60_000 };
@@ -136,6 +153,7 @@ test.each([
   [['reindex', 'nix'], 2, /there is no projection "nix"/],
   [['reindex'], 2, /expected either the name of a projection or --all, got neither/],
   [['reindex', 'items', '--all'], 2, /got both/],
+  [['reindex', 'items', '--notify', ''], 2, /expected --notify to name a user/],
   [['search', '   '], 0, /^$/],
 ])('%j ends with exit code %d', async (args, code, said) => {
   const ran = await pulsebox(args, { env: engines.postgres() });

@@ -1,6 +1,9 @@
 // pulsebox reindex: builds search indexes anew beside the live ones, and swaps.
 
 import type { Command } from 'commander';
+import type { Pool } from 'pg';
+import { emit } from '@pulsebox/outbox';
+import { REQUESTED_TOPIC } from '@pulsebox/push';
 import type { ReindexReport, Search } from '@pulsebox/search';
 import { CliError } from '../cli-error.ts';
 import { withPool } from '../database.ts';
@@ -20,8 +23,8 @@ leaves the old index as it is.
 
 Examples:
   pulsebox reindex items
-  pulsebox reindex --all
-  pulsebox reindex --all --json`;
+  pulsebox reindex --all --json
+  pulsebox reindex --all --notify anna`;
 
 export function declareReindex(program: Command, run: Run): void {
   program
@@ -32,19 +35,34 @@ export function declareReindex(program: Command, run: Run): void {
     )
     .argument('[projection]', 'items, files, mail, or one of your own')
     .option('--all', 'all projections, one after the other')
+    .option('--notify <user>', 'emit push.requested when it is done: it may take hours')
     .addHelpText('after', EXAMPLES)
-    .action((projection: string | undefined, options: { all?: true }) =>
-      run((session) => rebuild(session, projection, options.all === true)),
+    .action((projection: string | undefined, flags: ReindexFlags) =>
+      run((session) => rebuild(session, projection, flags)),
     );
 }
 
-async function rebuild(session: Session, projection: string | undefined, all: boolean): Promise<ExitCode> {
+interface ReindexFlags {
+  readonly all?: boolean;
+  readonly notify?: string;
+}
+
+async function rebuild(
+  session: Session,
+  projection: string | undefined,
+  { all = false, notify }: ReindexFlags,
+): Promise<ExitCode> {
   if ((projection === undefined) !== all) {
     throw new CliError(
       'CLI_USAGE_INVALID',
       `expected either the name of a projection or --all, got ${all ? 'both' : 'neither'}`,
       { hint: 'for instance `pulsebox reindex items`' },
     );
+  }
+  if (notify?.trim() === '') {
+    throw new CliError('CLI_USAGE_INVALID', 'expected --notify to name a user, got nothing', {
+      hint: 'for instance `--notify anna`, as in app.push_subscriptions',
+    });
   }
   const signal = session.interruption();
   const database = await announceDatabase(session);
@@ -61,12 +79,21 @@ async function rebuild(session: Session, projection: string | undefined, all: bo
         session.terminal.remark('interrupted: the live index is as it was');
         return exitCodes.interrupted;
       }
-      session.terminal.result(reports, () => reports.map((report) => describe(report, search)).join('\n'));
+      const done = reports.map((report) => describe(report, search)).join('\n');
+      if (notify !== undefined) await tell(pool, notify, reports);
+      session.terminal.result(reports, () => done);
       return exitCodes.ok;
     },
     // Dropping a large index takes as long as it takes; Ctrl-C is there.
     { statementTimeoutMs: undefined },
   );
+}
+
+async function tell(pool: Pool, user: string, reports: readonly ReindexReport[]): Promise<void> {
+  const rows = reports.reduce((sum, report) => sum + report.rows, 0);
+  const title = `Search index rebuilt: ${reports.map(({ projection }) => projection).join(', ')}`;
+  const payload = { user_id: user, payload: { title, body: plural(rows, 'row'), tag: 'reindex' } };
+  await emit(pool, { topic: REQUESTED_TOPIC, key: `user:${user}`, payload }, { autocommit: true });
 }
 
 async function rebuildOne(
