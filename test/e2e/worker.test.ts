@@ -125,10 +125,10 @@ describe('worker without --loop', () => {
     const killed = await startWorker({ OUTBOX_LEASE_SECONDS: '12' });
     killed.worker.kill('SIGKILL');
     await killed.worker.exited;
-    await addItem('Copper kettle');
+    await addItem('Brass lantern');
     const worker = runProgram(ENTRY, { env: { DATABASE_URL: db.url, OUTBOX_LEASE_SECONDS: '12' } });
     expect(await worker.exited, worker.output()).toEqual({ code: 0, signal: null });
-    expect(await found('copper kettle'), worker.output()).toBe(1);
+    expect(await found('brass lantern'), worker.output()).toBe(1);
     expect(worker.log().map(({ msg }) => msg)).toContain(
       'another worker holds the lease: waiting for its end, unless that worker renews it',
     );
