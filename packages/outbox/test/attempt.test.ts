@@ -109,6 +109,33 @@ describe('an event that ends its worker', () => {
     60_000,
   );
 
+  test('is found out alone: nothing that another group was at when it struck is blamed', async () => {
+    const [group, slowGroup] = [await newGroup(), await newGroup()];
+    await lane.commit('slow#1', 'kill#2');
+    const settings = { databaseUrl: lane.database.url, group, slowGroup, batchSize: 3, maxAttempts: 3 };
+    for (let deaths = 0, over = false; !over; deaths += 1) {
+      expect(deaths).toBeLessThan(10);
+      const worker = runProgram('packages/outbox/test/fixtures/mortal-worker.ts', {
+        env: { MORTAL_WORKER: JSON.stringify(settings) },
+      });
+      const settled = eventually(
+        async () =>
+          (await lane.parked({ group })).length === 1 &&
+          (await lane.delivered({ group: slowGroup })) + (await lane.parked({ group: slowGroup })).length ===
+            2,
+        { withinMs: 30_000 },
+      ).then(() => true);
+      settled.catch(() => undefined);
+      over = await Promise.race([worker.exited.then(() => false), settled]);
+      worker.kill('SIGKILL');
+      await worker.exited;
+    }
+    expect((await lane.parked({ group })).map(({ label, state }) => [label, state])).toEqual([
+      ['kill#2', 'dead'],
+    ]);
+    expect(await lane.parked({ group: slowGroup })).toEqual([]);
+  }, 120_000);
+
   test('by never coming back, deaf to every signal, is found out likewise', async () => {
     const group = await newGroup();
     await lane.commit('a#1', 'hang#2', 'b#3');

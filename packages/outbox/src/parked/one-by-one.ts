@@ -1,5 +1,6 @@
 // Hands a batch over event by event, so that one which ends its worker, or takes too long, is known by name.
 
+import { alone } from './alone.ts';
 import type { Caution } from './attempt-caution.ts';
 import { isPastDeadline } from '../deliver/deadline.ts';
 import { deliver } from '../deliver/deliver.ts';
@@ -46,7 +47,9 @@ async function deliverOneByOne(careful: CarefulDelivery): Promise<Delivered> {
       heldBack.push(event);
       continue;
     }
-    const failure = await attempt(careful, event);
+    const { signal, progress } = careful.delivery.context;
+    const longestWaitMs = careful.deadlineMs / 4;
+    const failure = await alone({ signal, longestWaitMs, progress }, async () => attempt(careful, event));
     if (failure === undefined) continue;
     failed.push(failure);
     if (event.key !== null) failedKeys.add(event.key);
