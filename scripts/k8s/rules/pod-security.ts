@@ -6,7 +6,7 @@ import type { ContainerSpec, MadePod } from '../manifest.ts';
 import type { Rule } from '../rule.ts';
 
 /** The only account that may talk to the API server: that of agent runtimes. */
-const TOKEN_ALLOWED = 'pulsebox-runtimes';
+const TOKEN_ALLOWED = 'backend-openclaw-runtime';
 
 export const podSecurityRule: Rule = ({ manifests }) =>
   podsOf(manifests).flatMap((pod) => [
