@@ -31,7 +31,7 @@ export const scalingRule: Rule = (rendered) => {
 };
 
 function connectionFaults(rendered: Rendered, scaled: readonly Manifest[]): string[] {
-  const [postgres] = podsOf(rendered.manifests).filter(({ owner }) => owner.kind === 'StatefulSet');
+  const postgres = podsOf(rendered.manifests).find(({ owner }) => owner.kind === 'StatefulSet');
   if (postgres === undefined) return [];
   const argument = containersOf(postgres)
     .flatMap(({ args = [] }) => args)
