@@ -15,7 +15,7 @@ export default defineConfig({
     globalSetup: ['test/support/src/global-setup.ts'],
     execArgv: ['--conditions=source'],
     pool: 'forks',
-    maxWorkers: 4,
+    maxWorkers: 3,
     testTimeout: 30_000,
     hookTimeout: 60_000,
     reporters: ['default'],

@@ -64,8 +64,8 @@ async function stateOf(user: string): Promise<string | undefined> {
   return rows[0]?.state;
 }
 
-async function becomes(user: string, state: string): Promise<void> {
-  await eventually(async () => (await stateOf(user)) === state, { withinMs: 60_000 });
+async function becomes(user: string, state: string, withinMs = 60_000): Promise<void> {
+  await eventually(async () => (await stateOf(user)) === state, { withinMs });
 }
 
 const podsOf = (user: string): readonly string[] =>
@@ -128,27 +128,26 @@ test('a worker that is killed between the creation and the word of it leaves one
 });
 
 test('workers that are killed at any moment leave nothing that is not wished', async () => {
+  // A Pod that was asked for as its worker died may come for another 90 s; its user's place is kept so long.
+  const withinMs = 180_000;
   const users = Array.from({ length: 6 }, (_, at) => `user-${at}`);
   kube.state.behaviour.terminationMs = 300;
   for (let turn = 0; turn < 3; turn += 1) {
     const worker = await startWorker({ OPENCLAW_K8S_ORPHAN_AGE_SECONDS: '1' });
     const seen = kube.requests.length;
     for (const [at, user] of users.entries()) await ask((at + turn) % 2 === 0 ? 'start' : 'stop', user);
-    await eventually(() => kube.requests.length > seen + 5 + turn * 4, { withinMs: 60_000 });
+    await eventually(() => kube.requests.length > seen + 2 + turn * 2, { withinMs: 60_000 });
     worker.kill('SIGKILL');
     await worker.exited;
   }
   const last = await startWorker({ OPENCLAW_K8S_ORPHAN_AGE_SECONDS: '1' });
   for (const [at, user] of users.entries()) await ask(at < 3 ? 'start' : 'stop', user);
   for (const [at, user] of users.entries()) {
-    if (at < 3) await becomes(user, 'running');
+    if (at < 3) await becomes(user, 'running', withinMs);
     // One that was never started has no row.
-    else
-      await eventually(async () => [undefined, 'stopped'].includes(await stateOf(user)), {
-        withinMs: 60_000,
-      });
+    else await eventually(async () => [undefined, 'stopped'].includes(await stateOf(user)), { withinMs });
   }
-  await eventually(() => kube.state.objects('pods').length === 3, { withinMs: 60_000 });
+  await eventually(() => kube.state.objects('pods').length === 3, { withinMs });
   expect(
     kube.state
       .objects('services')
@@ -157,7 +156,7 @@ test('workers that are killed at any moment leave nothing that is not wished', a
   ).toEqual(['openclaw-user-0', 'openclaw-user-1', 'openclaw-user-2']);
   last.kill('SIGTERM');
   expect((await last.exited).code).toBe(0);
-});
+}, 600_000);
 
 test('off, it is said once and healthy; on without an image, it is said at the start', async () => {
   const off = await startWorker({ OPENCLAW_RUNTIME: 'off' });
