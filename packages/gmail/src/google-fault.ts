@@ -1,4 +1,4 @@
-// What went wrong between us and Google, and whose fault that is: nobody's for now, the grant's, ours, or the request's.
+// What went wrong between us and Google, and whose fault that is: nobody's at present, the grant's, ours, or the request's.
 
 import { GmailError } from './gmail-error.ts';
 

@@ -1,4 +1,4 @@
-// Which parked events are due: asked for now and then, by the reader of their lane.
+// Which parked events are due: asked for every so often, by the reader of their lane.
 
 import type { Queryable } from '@pulsebox/postgres';
 import type { DeliveryOrder } from '../deliver/deliver.ts';
