@@ -133,7 +133,6 @@ async function run<S extends EnvironmentSchema>(
   const log = createLogger({ worker: name, format: own.LOG_FORMAT, level: own.LOG_LEVEL });
   const registry = createRegistry();
 
-  let composition: Composition;
   // As process 1 of a container it would be deaf to a signal that nobody listens to.
   const endOnSignal = (signal: string): void => {
     log.info({ reason: signal }, 'stopping before anything was started');
@@ -141,28 +140,38 @@ async function run<S extends EnvironmentSchema>(
   };
   process.on('SIGTERM', endOnSignal).on('SIGINT', endOnSignal);
   try {
-    composition = await command.compose({ config, flags, log, registry });
-  } catch (error) {
-    log.fatal({ err: error }, 'the worker could not be composed');
-    return 1;
+    let composition: Composition;
+    try {
+      composition = await command.compose({ config, flags, log, registry });
+    } catch (error) {
+      log.fatal({ err: error }, 'the worker could not be composed');
+      return 1;
+    }
+    const ended = runWorker({
+      name,
+      version,
+      port: Number(parsed[healthPort.variable]),
+      portVariable: healthPort.variable,
+      loops: composition.loops,
+      once: !flags.loop,
+      log,
+      registry,
+      stalenessMultiplier: own.WORKER_HEALTH_STALENESS_MULTIPLIER,
+      drainMs: own.WORKER_DRAIN_SECONDS * 1_000,
+      ...(own.WORKER_HEALTH_HOST === undefined ? {} : { host: own.WORKER_HEALTH_HOST }),
+      ...(own.WORKER_COMMIT === undefined ? {} : { commit: own.WORKER_COMMIT }),
+      ...(composition.close === undefined ? {} : { close: composition.close.bind(composition) }),
+    });
+    // It listens by now, so that a signal which came meanwhile finds it: with no listener left, Node forgets the signal.
+    stopListening();
+    return await ended;
   } finally {
+    stopListening();
+  }
+
+  function stopListening(): void {
     process.off('SIGTERM', endOnSignal).off('SIGINT', endOnSignal);
   }
-  return runWorker({
-    name,
-    version,
-    port: Number(parsed[healthPort.variable]),
-    portVariable: healthPort.variable,
-    loops: composition.loops,
-    once: !flags.loop,
-    log,
-    registry,
-    stalenessMultiplier: own.WORKER_HEALTH_STALENESS_MULTIPLIER,
-    drainMs: own.WORKER_DRAIN_SECONDS * 1_000,
-    ...(own.WORKER_HEALTH_HOST === undefined ? {} : { host: own.WORKER_HEALTH_HOST }),
-    ...(own.WORKER_COMMIT === undefined ? {} : { commit: own.WORKER_COMMIT }),
-    ...(composition.close === undefined ? {} : { close: composition.close.bind(composition) }),
-  });
 }
 
 /** The part of the parsed whole that one schema is about. */

@@ -122,6 +122,11 @@ for (const signal of ['SIGTERM', 'SIGINT'] as const) {
   });
 }
 
+test('a signal at the end of its composition is heard', async () => {
+  const worker = runFixture('command.ts', ['--loop'], { EXAMPLE_COMPOSE: 'signalled' });
+  expect(await worker.exited).toEqual({ code: 0, signal: null });
+});
+
 test('healthcheck asks the running worker: 0 when well, 1 when not, one line, or none with --quiet', async () => {
   const worker = runFixture('command.ts', ['--loop'], { EXAMPLE_HEALTH_PORT: '0' });
   const { port } = await worker.line(({ msg }) => msg === 'started');

@@ -5,6 +5,7 @@ import { afterEach, beforeEach, describe, expect, inject, test } from 'vitest';
 import { registerGroup } from '../src/group/consumer-group.ts';
 import { checkOverflow, makeRoom } from '../src/log/partitions.ts';
 import { logReader } from './log-reader.ts';
+import { makeRoomOnceFree } from './room.ts';
 import { openWriter } from './writer.ts';
 import type { Writer } from './writer.ts';
 
@@ -50,7 +51,7 @@ async function smallPartitions(): Promise<void> {
     `drop table outbox.event_until_10000000, outbox.event_until_20000000, outbox.event_until_30000000,
                 outbox.event_overflow`,
   );
-  await makeRoom(database.pool, 10);
+  await makeRoomOnceFree(database.pool, 10);
   expect(await partitions()).toEqual(['until_10 0-10', 'until_20 10-20', 'overflow 20-']);
 }
 
@@ -70,7 +71,7 @@ test('a fresh log has room for 30 million events before its overflow, and making
     'until_30000000 20000000-30000000',
     'overflow 30000000-',
   ]);
-  expect(await makeRoom(database.pool)).toBe('enough');
+  expect(await makeRoomOnceFree(database.pool)).toBe('enough');
 });
 
 test('a partition that was taken away before the overflow is made again, and no producer waits for it', async () => {
@@ -85,17 +86,17 @@ test('a partition that was taken away before the overflow is made again, and no 
     making.release();
   }
   expect(await partitions()).toHaveLength(4);
-  expect(await makeRoom(database.pool)).toBe('enough');
+  expect(await makeRoomOnceFree(database.pool)).toBe('enough');
 });
 
 test('the next partition is cut from the overflow while that is empty, well before it is needed', async () => {
   await smallPartitions();
-  expect(await makeRoom(database.pool, 10)).toBe('enough');
+  expect(await makeRoomOnceFree(database.pool, 10)).toBe('enough');
   await stand(9);
   await commit('a#1');
-  expect(await makeRoom(database.pool, 10)).toBe('cut');
+  expect(await makeRoomOnceFree(database.pool, 10)).toBe('cut');
   expect(await partitions()).toEqual(['until_10 0-10', 'until_20 10-20', 'until_30 20-30', 'overflow 30-']);
-  expect(await makeRoom(database.pool, 10)).toBe('enough');
+  expect(await makeRoomOnceFree(database.pool, 10)).toBe('enough');
 });
 
 test('many workers at once make each partition once', async () => {
@@ -103,13 +104,13 @@ test('many workers at once make each partition once', async () => {
   const made = await Promise.all(Array.from({ length: 6 }, () => makeRoom(database.pool)));
   expect(made.filter((outcome) => outcome === 'cut')).toHaveLength(1);
   expect(await partitions()).toContain('until_40000000 30000000-40000000');
-  await eventually(async () => (await makeRoom(database.pool)) === 'enough');
+  await eventually(async () => (await makeRoomOnceFree(database.pool)) === 'enough');
   expect(await partitions()).toHaveLength(5);
 });
 
 test('a partition that was cut has what the log has: keys, checks, and room for late and new events', async () => {
   await stand(29_999_998);
-  expect(await makeRoom(database.pool)).toBe('cut');
+  expect(await makeRoomOnceFree(database.pool)).toBe('cut');
   const [a, b] = [await writer(), await writer()];
   const reader = logReader(database.pool);
   await reader.drain();
@@ -145,10 +146,10 @@ describe('with no worker to make partitions', () => {
     const { rows } = await database.pool.query('select from outbox.event_overflow');
     expect(rows).toHaveLength(38);
 
-    expect(await makeRoom(database.pool, 10)).toBe('cut');
+    expect(await makeRoomOnceFree(database.pool, 10)).toBe('cut');
     expect(await partitions()).toEqual(['until_10 0-10', 'until_20 10-20', 'until_60 20-60', 'overflow 60-']);
-    expect(await makeRoom(database.pool, 10)).toBe('cut');
-    expect(await makeRoom(database.pool, 10)).toBe('enough');
+    expect(await makeRoomOnceFree(database.pool, 10)).toBe('cut');
+    expect(await makeRoomOnceFree(database.pool, 10)).toBe('enough');
     expect(await partitions()).toContain('until_70 60-70');
     expect(await logReader(database.pool).drain(7)).toEqual(labels);
   });
@@ -162,7 +163,7 @@ describe('with no worker to make partitions', () => {
     expect(await makeRoom(database.pool, 10)).toBe('busy');
     await commit('other#1');
     await open.commit();
-    expect(await makeRoom(database.pool, 10)).toBe('cut');
+    expect(await makeRoomOnceFree(database.pool, 10)).toBe('cut');
     expect((await logReader(database.pool).drain()).toSorted()).toEqual(['open#1', 'other#1']);
   });
 
@@ -170,15 +171,15 @@ describe('with no worker to make partitions', () => {
     await smallPartitions();
     await stand(29);
     await fillOverflow();
-    expect(await makeRoom(database.pool, 10_000)).toBe('unchecked');
+    expect(await makeRoomOnceFree(database.pool, 10_000)).toBe('unchecked');
     // Asked again before it is checked, it changes nothing.
-    expect(await makeRoom(database.pool, 10_000)).toBe('unchecked');
+    expect(await makeRoomOnceFree(database.pool, 10_000)).toBe('unchecked');
     const checking = boundedTransaction(database.pool, { statementMs: 60_000 }, async (db) => {
       await checkOverflow(db);
       await commit('meanwhile#1');
     });
     await checking;
-    expect(await makeRoom(database.pool, 10_000)).toBe('cut');
+    expect(await makeRoomOnceFree(database.pool, 10_000)).toBe('cut');
     // Room for two partitions beyond what was handed out when the check was announced.
     expect((await partitions()).slice(2)).toEqual(['until_60030 20-60030', 'overflow 60030-']);
     const { rows } = await database.pool.query(
@@ -192,9 +193,9 @@ describe('with no worker to make partitions', () => {
     await smallPartitions();
     await stand(29);
     await fillOverflow();
-    expect(await makeRoom(database.pool, 1_000)).toBe('unchecked');
+    expect(await makeRoomOnceFree(database.pool, 1_000)).toBe('unchecked');
     await stand(41_500);
-    expect(await makeRoom(database.pool, 1_000)).toBe('unchecked');
+    expect(await makeRoomOnceFree(database.pool, 1_000)).toBe('unchecked');
     await stand(43_000);
     await commit('kept#1');
   });

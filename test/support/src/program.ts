@@ -3,10 +3,13 @@
 import { spawn } from 'node:child_process';
 import type { ChildProcess } from 'node:child_process';
 import { fileURLToPath } from 'node:url';
-import { onTestFinished } from 'vitest';
+import { onTestFailed, onTestFinished } from 'vitest';
 import { eventually } from './eventually.ts';
 
 const root = fileURLToPath(new URL('../../../', import.meta.url));
+
+/** Characters of a program's output that a failed test shows. */
+const TOLD_OF_OUTPUT = 4_000;
 
 export interface ProgramOptions {
   readonly args?: readonly string[];
@@ -38,6 +41,10 @@ export function runProgram(entry: string, options: ProgramOptions = {}): Program
   child.stderr.setEncoding('utf8').on('data', (chunk: string) => (output += chunk));
   const exited = new Promise<{ code: number | null; signal: NodeJS.Signals | null }>((resolve) => {
     child.once('close', (code, signal) => resolve({ code, signal }));
+  });
+  // What a time-out of the whole test would keep to itself.
+  onTestFailed(() => {
+    process.stderr.write(`${entry}, process ${child.pid}, said last:\n${output.slice(-TOLD_OF_OUTPUT)}\n`);
   });
   onTestFinished(async () => {
     if (child.exitCode === null && child.signalCode === null) child.kill('SIGKILL');
