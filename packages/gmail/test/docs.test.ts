@@ -1,29 +1,25 @@
 // What docs/errors.md and docs/metrics.md say of this package is what the code has, in both directions.
 
-import { readdirSync, readFileSync } from 'node:fs';
 import { GmailError, gmailErrorCodes, gmailMetrics, requestOutcomes, syncOutcomes } from '@pulsebox/gmail';
+import {
+  documentedFamilies,
+  explainedCodes,
+  sectionOf,
+  servedFamilies,
+  usedCodes,
+} from '@pulsebox/test-support';
 import { Registry } from 'prom-client';
 import { expect, test } from 'vitest';
 
-const byName = (a = '', b = '') => a.localeCompare(b);
-
-function sectionOf(page: string): string {
-  const docs = readFileSync(new URL(`../../../docs/${page}`, import.meta.url), 'utf8');
-  return docs.split(/^## /m).find((part) => part.startsWith('packages/gmail\n')) ?? '';
-}
+const room = 'packages/gmail';
+const codes = gmailErrorCodes.toSorted();
 
 test('docs/errors.md explains every code of this package, and no other in its section', () => {
-  const explained = [...sectionOf('errors.md').matchAll(/^### `(\w+)`$/gm)].map(([, code]) => code);
-  expect(explained.toSorted(byName)).toEqual(gmailErrorCodes.toSorted(byName));
+  expect(explainedCodes(room)).toEqual(codes);
 });
 
-test('every code is used', () => {
-  const folder = new URL('../src/', import.meta.url);
-  const sources = readdirSync(folder)
-    .filter((file) => file !== 'gmail-error.ts')
-    .map((file) => readFileSync(new URL(file, folder), 'utf8'));
-  const used = new Set(sources.flatMap((text) => text.match(/GMAIL_[A-Z_]*[A-Z]/g) ?? []));
-  for (const code of gmailErrorCodes) expect(used).toContain(code);
+test('every code is used, and every code that is used is in the list', () => {
+  expect(usedCodes(room, 'GMAIL')).toEqual(codes);
 });
 
 test('docs/metrics.md lists every family with its type, its labels and their values, and no other', async () => {
@@ -35,17 +31,8 @@ test('docs/metrics.md lists every family with its type, its labels and their val
   metrics.messages.inc({ operation: 'stored' });
   metrics.watches.inc({ outcome: 'renewed' });
   metrics.connections.set({ state: 'active' }, 1);
-  const families = (await registry.getMetricsAsJSON()).map(({ name, type, values }) => {
-    const labels = Object.keys(values[0]?.labels ?? {}).filter((label) => label !== 'le');
-    return `${name} ${String(type)} ${labels.toSorted().join(' ')}`;
-  });
-  const section = sectionOf('metrics.md');
-  const rows = section.matchAll(/^\| `([a-z_]+)` \| (\w+) \| (.*?) ?\|/gm);
-  const documented = [...rows].map(([, name, type, labels = '']) => {
-    const named = [...labels.matchAll(/`(\w+)`/g)].map(([, label]) => label);
-    return `${name} ${type} ${named.toSorted(byName).join(' ')}`;
-  });
-  expect(documented.toSorted()).toEqual(families.toSorted());
+  expect(documentedFamilies(room)).toEqual(await servedFamilies(registry));
+  const section = sectionOf('metrics.md', room);
   for (const outcome of [...requestOutcomes, ...syncOutcomes]) expect(section).toContain(`\`${outcome}\``);
 });
 

@@ -1,28 +1,25 @@
 // What docs/errors.md and docs/metrics.md say of this package is what the code has, in both directions.
 
-import { readdirSync, readFileSync } from 'node:fs';
 import { ImportsError, importsErrorCodes, importsMetrics, rowOutcomes, runOutcomes } from '@pulsebox/imports';
+import {
+  documentedFamilies,
+  explainedCodes,
+  sectionOf,
+  servedFamilies,
+  usedCodes,
+} from '@pulsebox/test-support';
 import { Registry } from 'prom-client';
 import { expect, test } from 'vitest';
 
-const byName = (a = '', b = '') => a.localeCompare(b);
-
-function sectionOf(page: string): string {
-  const docs = readFileSync(new URL(`../../../docs/${page}`, import.meta.url), 'utf8');
-  return docs.split(/^## /m).find((part) => part.startsWith('packages/imports\n')) ?? '';
-}
+const room = 'packages/imports';
+const codes = importsErrorCodes.toSorted();
 
 test('docs/errors.md explains every code of this package, and no other in its section', () => {
-  const explained = [...sectionOf('errors.md').matchAll(/^### `(\w+)`$/gm)].map(([, code]) => code);
-  expect(explained).toEqual([...importsErrorCodes]);
+  expect(explainedCodes(room)).toEqual(codes);
 });
 
-test('every code is used', () => {
-  const folder = new URL('../src/', import.meta.url);
-  const sources = readdirSync(folder)
-    .filter((file) => file !== 'imports-error.ts')
-    .map((file) => readFileSync(new URL(file, folder), 'utf8'));
-  for (const code of importsErrorCodes) expect(sources.join('\n')).toContain(`'${code}'`);
+test('every code is used, and every code that is used is in the list', () => {
+  expect(usedCodes(room, 'IMPORTS')).toEqual(codes);
 });
 
 test('docs/metrics.md lists every family with its type and labels, and every outcome, and no other family', async () => {
@@ -31,17 +28,8 @@ test('docs/metrics.md lists every family with its type and labels, and every out
   for (const outcome of rowOutcomes) metrics.rows.inc({ outcome });
   for (const outcome of runOutcomes) metrics.runs.inc({ outcome });
   metrics.open.set({ state: 'queued' }, 1);
-  const families = (await registry.getMetricsAsJSON()).map(({ name, type, values }) => {
-    const labels = Object.keys(values[0]?.labels ?? {}).filter((label) => label !== 'le');
-    return `${name} ${String(type)} ${labels.toSorted().join(' ')}`;
-  });
-  const section = sectionOf('metrics.md');
-  const rows = section.matchAll(/^\| `([a-z_]+)` \| (\w+) \| (.*?) ?\|/gm);
-  const documented = [...rows].map(([, name, type, labels = '']) => {
-    const named = [...labels.matchAll(/`(\w+)`/g)].map(([, label]) => label);
-    return `${name} ${type} ${named.toSorted(byName).join(' ')}`;
-  });
-  expect(documented.toSorted()).toEqual(families.toSorted());
+  expect(documentedFamilies(room)).toEqual(await servedFamilies(registry));
+  const section = sectionOf('metrics.md', room);
   for (const outcome of [...rowOutcomes, ...runOutcomes]) expect(section).toContain(`\`${outcome}\``);
 });
 

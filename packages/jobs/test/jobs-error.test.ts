@@ -1,23 +1,16 @@
-import { readdirSync, readFileSync } from 'node:fs';
+import { explainedCodes, usedCodes } from '@pulsebox/test-support';
 import { expect, test } from 'vitest';
 import { JobsError, jobsErrorCodes } from '../src/index.ts';
 
+const room = 'packages/jobs';
+const codes = jobsErrorCodes.toSorted();
+
 test('docs/errors.md explains every code of this package, and no other in its section', () => {
-  const docs = readFileSync(new URL('../../../docs/errors.md', import.meta.url), 'utf8');
-  const section = docs.split(/^## /m).find((part) => part.startsWith('packages/jobs\n')) ?? '';
-  const explained = [...section.matchAll(/^### `(\w+)`$/gm)].map(([, code = '']) => code);
-  expect(explained.toSorted()).toEqual([...jobsErrorCodes].toSorted());
+  expect(explainedCodes(room)).toEqual(codes);
 });
 
 test('every code is used, and every code that is used is in the list', () => {
-  const folder = new URL('../src/', import.meta.url);
-  const sources = readdirSync(folder)
-    .filter((file) => file !== 'jobs-error.ts')
-    .map((file) => readFileSync(new URL(file, folder), 'utf8'));
-  const used = new Set(
-    sources.flatMap((text) => [...text.matchAll(/JobsError\(\s*'(\w+)'/g)].map(([, code = '']) => code)),
-  );
-  expect([...used].toSorted()).toEqual([...jobsErrorCodes].toSorted());
+  expect(usedCodes(room, 'JOBS')).toEqual(codes);
 });
 
 test('an error carries code, hint and cause', () => {

@@ -1,5 +1,5 @@
-import { readFileSync } from 'node:fs';
 import { createRegistry } from '@pulsebox/loop';
+import { documentedFamilies, servedFamilies } from '@pulsebox/test-support';
 import { expect, test } from 'vitest';
 import type { OutboxEvent } from '../src/log/event.ts';
 import type { GroupStatus } from '../src/group/group-status.ts';
@@ -31,23 +31,7 @@ test('docs/metrics.md and the code name the same families, types and labels', as
   metrics.setGroups([status], state);
   metrics.deliveryLag.announce('search');
   metrics.paused.set('search', false);
-  const served = Object.fromEntries(
-    (await registry.getMetricsAsJSON()).map(({ name, type, values }) => {
-      const labels = new Set(values.flatMap((value) => Object.keys(value.labels)));
-      labels.delete('le');
-      return [name, { type: String(type), labels: [...labels].toSorted() }];
-    }),
-  );
-  const docs = readFileSync(new URL('../../../docs/metrics.md', import.meta.url), 'utf8');
-  const section = docs.split(/^## /m).find((part) => part.startsWith('packages/outbox\n')) ?? '';
-  const rows = section.matchAll(/^\| `(\w+)` +\| (\w+) +\| ([^|]*)\|/gm);
-  const documented = Object.fromEntries(
-    [...rows].map(([, name = '', type = '', labels = '']) => [
-      name,
-      { type, labels: [...labels.matchAll(/`(\w+)`/g)].map(([, label = '']) => label).toSorted() },
-    ]),
-  );
-  expect(documented).toEqual(served);
+  expect(documentedFamilies('packages/outbox')).toEqual(await servedFamilies(registry));
 });
 
 test('lanes of a group are one series: their lag is added up, the oldest event is the oldest of all', async () => {

@@ -1,5 +1,6 @@
 export type { DebianServer } from './debian-postgres.ts';
 export { debianPostgresInstalled, dumpAndRestore, startDebianServer } from './debian-postgres.ts';
+export { documentedFamilies, explainedCodes, sectionOf, servedFamilies, usedCodes } from './documented.ts';
 export type { EventuallyOptions } from './eventually.ts';
 export { eventually } from './eventually.ts';
 export type { BrowserKeys } from './browser-keys.ts';
