@@ -1,12 +1,15 @@
 // A batch is bounded in bytes as well as in events: what it leaves out comes with the next one.
 
+import { createPool } from '@pulsebox/postgres';
 import { createTestDatabase, eventually } from '@pulsebox/test-support';
 import type { TestDatabase } from '@pulsebox/test-support';
+import type { QueryConfig } from 'pg';
 import { afterAll, afterEach, beforeAll, describe, expect, inject, test } from 'vitest';
 import { registerGroup } from '../src/group/consumer-group.ts';
 import { loadCursor } from '../src/lease/store-cursor.ts';
 import type { Cursor } from '../src/read/cursor.ts';
-import { readBatch } from '../src/read/read-batch.ts';
+import { READ_BATCH, readBatch } from '../src/read/read-batch.ts';
+import { READ_NEW } from '../src/read/read-new.ts';
 import type { LaneSlice } from '../src/read/read-lane.ts';
 import { readToBarrier } from '../src/read/read-to-barrier.ts';
 import { emitAll } from '../src/log/emit.ts';
@@ -218,5 +221,30 @@ describe('a relay', () => {
     expect(Math.max(...calls)).toBeLessThanOrEqual(17);
     expect(calls.length).toBeLessThan(8);
     expect(one.errors).toEqual([]);
+  });
+
+  test('is asked for in smaller parts when the server cannot send so many', async () => {
+    const { group } = await newGroup();
+    const pool = createPool({ connection: { connectionString: database.url }, onIdleError: () => undefined });
+    const refused: number[] = [];
+    pool.on('connect', (client) => {
+      const query = client.query.bind(client) as (config: unknown, values?: unknown) => Promise<unknown>;
+      const selective = async (config: Partial<QueryConfig>, values?: unknown): Promise<unknown> => {
+        const isRead = config.text === READ_NEW || config.text === READ_BATCH;
+        const most = isRead ? Number(config.values?.at(-1)) : 0;
+        if (most <= 10) return await query(config, values);
+        refused.push(most);
+        throw new Error('string buffer exceeds maximum allowed length');
+      };
+      Reflect.set(client, 'query', selective);
+    });
+    const labels = await commit(1, 25);
+    const one = runRelay({ pool, group, batchSize: 100 });
+    running.push(one);
+    await eventually(() => one.handled.flat().length >= 25, { withinMs: 120_000 });
+    expect(one.handled.flat()).toEqual(labels);
+    expect(refused.slice(0, 2)).toEqual([100, 25]);
+    await one.stop();
+    await pool.end();
   });
 });

@@ -214,6 +214,19 @@ describe('what an event may hold', () => {
   });
 });
 
+test('an event that is larger than a reader can read is refused, and nothing else is', async () => {
+  const longest = 'x'.repeat(16 * 1_048_576 - 2);
+  await expect(
+    emit(database.pool, { topic: 't', payload: `${longest}x` }, { autocommit: true }),
+  ).rejects.toMatchObject({
+    code: 'OUTBOX_EVENT_INVALID',
+    message: 'expected payload and headers of at most 16 MiB each, as PostgreSQL writes them, got more',
+  });
+  expect(await emit(database.pool, { topic: 't', payload: longest }, { autocommit: true })).toBeGreaterThan(
+    0,
+  );
+});
+
 describe('in SQL', () => {
   test('outbox.emit adds an event and returns its position, with key and headers as one likes', async () => {
     const { rows } = await database.pool.query<{ a: string; b: string; c: string }>(
@@ -243,6 +256,13 @@ describe('in SQL', () => {
     [`select outbox.emit('a', null)`, 'null value in column "payload"'],
     [`select outbox.emit('a', '1', repeat('x', 1001))`, 'event_key_length'],
     [`select outbox.emit('a', '1', null, '[]')`, 'event_headers_object'],
+    [`select outbox.emit('a', to_jsonb(repeat('x', 17000000)))`, 'event_payload_size'],
+    // 12 bytes each, and 131,072 digits as text: no reader could have read it.
+    [`select outbox.emit('a', to_jsonb(array_fill(1e131071, '{150}')))`, 'event_payload_size'],
+    [
+      `select outbox.emit('a', '1', null, jsonb_build_object('h', array_fill(1e131071, '{150}')))`,
+      'event_headers_size',
+    ],
   ])('%s is refused', async (sql, message) => {
     await expect(database.pool.query(sql)).rejects.toThrow(message);
   });

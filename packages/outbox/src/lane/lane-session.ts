@@ -122,6 +122,7 @@ function laneSession(
     const most = { events: Math.min(limit, fits), characters: batchCharacters };
     const batch = measured(
       barrier === null ? readBatch(db, from, most, slice) : readToBarrier(db, from, barrier, most, slice),
+      limit,
     );
     // Whoever awaits it gets the error; read ahead and then forgotten, nobody does.
     batch.catch(() => undefined);
@@ -129,9 +130,14 @@ function laneSession(
     return batch;
   }
 
-  async function measured(batch: Promise<ReadBatch>): Promise<ReadBatch> {
-    const { events, size } = await batch;
-    if (events.length > 0) fits = fitting(events.length, size, batchCharacters);
+  async function measured(batch: Promise<ReadBatch>, limit: number): Promise<ReadBatch> {
+    try {
+      const { events, size } = await batch;
+      if (events.length > 0) fits = fitting(events.length, size, batchCharacters);
+    } catch {
+      // So many, so large, may be more than the server can send in time: the next try asks for fewer.
+      fits = Math.max(1, Math.floor(Math.min(limit, fits) / 4));
+    }
     return await batch;
   }
 

@@ -3,14 +3,19 @@
 import type { ClientBase, Pool } from 'pg';
 import type { JsonValue } from './event.ts';
 import { OutboxError } from '../outbox-error.ts';
+import { namesTrace, traceHeaders } from './trace-headers.ts';
 
 export interface NewEvent<Payload extends JsonValue = JsonValue> {
   /** For instance `item.upserted`: letters, digits and `._:-`, at most 200 characters. */
   readonly topic: string;
-  /** Any JSON, at most 1 GB by PostgreSQL's limits; a few kilobytes by good sense. Carry ids, not documents. */
+  /** Any JSON, at most 16 MiB as PostgreSQL writes it; a few kilobytes by good sense. Carry ids, not documents. */
   readonly payload: Payload;
   /** What order is kept for, for instance `item:42`; at most 1,000 bytes. Without it the event is in no order. */
   readonly key?: string | null;
+  /**
+   * What is for the way and not for the work. Where the process traces with OpenTelemetry, the active span's
+   * `traceparent` is added, unless these name a trace themselves.
+   */
   readonly headers?: Readonly<Record<string, JsonValue>>;
 }
 
@@ -37,6 +42,9 @@ const LONGEST_KEY_BYTES = 1_000;
 /** SQLSTATE of a statement in a transaction that has failed. */
 const IN_FAILED_TRANSACTION = '25P02';
 
+/** Of the table: what a reader could not read is refused where it is written. */
+const SIZE_CONSTRAINTS: ReadonlySet<unknown> = new Set(['event_payload_size', 'event_headers_size']);
+
 /** In the output of JSON.stringify: an escaped zero or lone surrogate, and not an escaped backslash before a `u`. */
 const NOT_FOR_JSONB = /(?<!\\)(?:\\\\)*\\u(?:0000|d[89a-f][0-9a-f]{2})/;
 
@@ -56,7 +64,7 @@ export async function emit<Payload extends JsonValue>(
   options: EmitOptions = {},
 ): Promise<number> {
   assertInTransaction(client, options);
-  const [position = Number.NaN] = await insert(client, INSERT_EVENT, [...columns(event)]);
+  const [position = Number.NaN] = await insert(client, INSERT_EVENT, [...columns(event, traceHeaders())]);
   return position;
 }
 
@@ -72,7 +80,8 @@ export async function emitAll<Payload extends JsonValue>(
 ): Promise<number[]> {
   assertInTransaction(client, options);
   if (events.length === 0) return [];
-  const rowsOfColumns = events.map(columns);
+  const trace = traceHeaders();
+  const rowsOfColumns = events.map((event) => columns(event, trace));
   return await insert(client, INSERT_EVENTS, [
     rowsOfColumns.map(([topic]) => topic),
     rowsOfColumns.map(([, key]) => key),
@@ -86,18 +95,21 @@ async function insert(client: ClientBase | Pool, text: string, values: unknown[]
     const { rows } = await client.query<{ seq: string }>(text, values);
     return rows.map((row) => Number(row.seq));
   } catch (error) {
+    const { code, constraint } = error as { code?: unknown; constraint?: unknown };
     // A statement's error reaches its caller a moment before the client knows that its transaction has failed.
-    if ((error as { code?: unknown }).code === IN_FAILED_TRANSACTION) throw notInTransaction('E', error);
+    if (code === IN_FAILED_TRANSACTION) throw notInTransaction('E', error);
+    if (SIZE_CONSTRAINTS.has(constraint)) throw tooLarge(error);
     throw error;
   }
 }
 
 type Columns = readonly [topic: string, key: string | null, payload: string, headers: string];
 
-function columns(event: NewEvent): Columns {
+/** @param trace headers of the active trace */
+function columns(event: NewEvent, trace: NewEvent['headers']): Columns {
   if (typeof event !== 'object' || event === null)
     throw invalid('an event such as { topic, payload }', event);
-  return [topicOf(event), keyOf(event), payloadOf(event), headersOf(event)];
+  return [topicOf(event), keyOf(event), payloadOf(event), headersOf(event, trace)];
 }
 
 function topicOf({ topic }: NewEvent): string {
@@ -125,12 +137,12 @@ function payloadOf({ payload, topic }: NewEvent): string {
   return jsonb(payload, `a payload for ${topic}`);
 }
 
-function headersOf({ headers }: NewEvent): string {
-  if (headers === undefined) return '{}';
+function headersOf({ headers }: NewEvent, trace: NewEvent['headers']): string {
+  if (headers === undefined) return trace === undefined ? '{}' : JSON.stringify(trace);
   if (typeof headers !== 'object' || headers === null || Array.isArray(headers)) {
     throw invalid('headers that are an object', headers, 'pass { name: value }, or leave headers out');
   }
-  return jsonb(headers, 'headers');
+  return jsonb(trace === undefined || namesTrace(headers) ? headers : { ...trace, ...headers }, 'headers');
 }
 
 /** The text of a value as jsonb can hold it: its own messages do not say which event they are about. */
@@ -159,6 +171,14 @@ function jsonb(value: unknown, what: string): string {
 function invalid(expected: string, got: unknown, hint?: string, cause?: unknown): OutboxError {
   return new OutboxError('OUTBOX_EVENT_INVALID', `expected ${expected}, got ${describe(got)}`, {
     hint: hint ?? 'see NewEvent for what an event is made of',
+    cause,
+  });
+}
+
+function tooLarge(cause: unknown): OutboxError {
+  const expected = 'expected payload and headers of at most 16 MiB each, as PostgreSQL writes them';
+  return new OutboxError('OUTBOX_EVENT_INVALID', `${expected}, got more`, {
+    hint: 'carry the id of a row or a file, and read it in the handler',
     cause,
   });
 }
