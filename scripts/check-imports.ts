@@ -27,7 +27,9 @@ const RULES: Readonly<Record<string, Rule>> = {
   'packages/push': CAPABILITY,
   'packages/imports': CAPABILITY,
   'packages/runtimes': CAPABILITY,
-  'packages/worker-base': { values: [...PLATFORM, 'search', 'gmail', 'runtimes'], types: [] },
+  // It watches what the others do, by the API of OpenTelemetry that they know as well: it needs none of them.
+  'packages/tracing': { values: [], types: ['loop'] },
+  'packages/worker-base': { values: [...PLATFORM, 'search', 'gmail', 'runtimes', 'tracing'], types: [] },
 };
 
 /** The rooms inside a package, each of which knows only those before it. What lies beside them knows all. */

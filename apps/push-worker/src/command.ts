@@ -8,13 +8,25 @@ import { outboxMigrations } from '@pulsebox/outbox';
 import { postgresMigrations } from '@pulsebox/postgres';
 import { createPush, PUSH_GROUP, pushMigrations } from '@pulsebox/push';
 import type { Push } from '@pulsebox/push';
-import { checkDatabase, databaseVariables, openLog, outboxVariables } from '@pulsebox/worker-base';
+import { traceFields } from '@pulsebox/tracing';
+import {
+  checkDatabase,
+  checkTracing,
+  databaseVariables,
+  openLog,
+  openTracing,
+  outboxVariables,
+  tracingVariables,
+} from '@pulsebox/worker-base';
 import { checkPush, originsOf, pushVariables, vapidOf } from './push-variables.ts';
 
 const { OUTBOX_WORKER_POLL_SECONDS: _ofTheWorker, ...others } = outboxVariables;
 const logVariables: Omit<typeof outboxVariables, 'OUTBOX_WORKER_POLL_SECONDS'> = others;
 
-type Variables = typeof databaseVariables & typeof logVariables & typeof pushVariables;
+type Variables = typeof databaseVariables &
+  typeof logVariables &
+  typeof pushVariables &
+  typeof tracingVariables;
 
 const { version } = JSON.parse(readFileSync(new URL('../package.json', import.meta.url), 'utf8')) as {
   version: string;
@@ -25,15 +37,25 @@ export const pushWorkerCommand: WorkerCommand<Variables> = {
   description: 'Delivers push notifications to the browsers of users.',
   version,
   healthPort: { variable: 'PUSH_WORKER_HEALTH_PORT', default: 9091 },
-  environment: { ...databaseVariables, ...logVariables, ...pushVariables },
+  environment: { ...databaseVariables, ...logVariables, ...pushVariables, ...tracingVariables },
   flagVariables: {
     'batch-size': 'OUTBOX_WORKER_BATCH_SIZE',
     interval: 'PUSH_WORKER_POLL_SECONDS',
     'idle-wait': 'OUTBOX_WORKER_NOTIFY_FALLBACK_SECONDS',
     'listen-notify': 'OUTBOX_WORKER_LISTEN_NOTIFY',
   },
-  check: (config) => [...checkDatabase(config), ...checkPush(config)],
-  compose({ config, flags, log, registry }) {
+  check: (config) => [...checkDatabase(config), ...checkPush(config), ...checkTracing(config)],
+  logFields: traceFields,
+  async compose({ config, flags, log, registry }) {
+    // Endpoints of push come from strangers: no request of this worker carries a trace to them.
+    const tracing = await openTracing({
+      config,
+      log,
+      registry,
+      worker: 'push-worker',
+      version,
+      requests: false,
+    });
     const outbox = openLog({
       context: {
         config: { ...config, OUTBOX_WORKER_POLL_SECONDS: config.PUSH_WORKER_POLL_SECONDS },
@@ -49,7 +71,10 @@ export const pushWorkerCommand: WorkerCommand<Variables> = {
       log.info(
         'push is off: VAPID_PUBLIC_KEY and VAPID_PRIVATE_KEY are not set; `pulsebox vapid` makes them',
       );
-      return { loops: [outbox.housekeeping], close: outbox.close };
+      return {
+        loops: [outbox.housekeeping],
+        close: async () => void (await Promise.all([tracing?.close(), outbox.close()])),
+      };
     }
     const push = createPush({
       pool: outbox.pool,
@@ -75,7 +100,7 @@ export const pushWorkerCommand: WorkerCommand<Variables> = {
       async close(): Promise<void> {
         await outbox.jobs.stop();
         await push.close();
-        await outbox.close();
+        await Promise.all([tracing?.close(), outbox.close()]);
       },
     };
   },

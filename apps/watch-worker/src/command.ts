@@ -9,15 +9,19 @@ import type { WorkerCommand } from '@pulsebox/loop';
 import { outboxMigrations } from '@pulsebox/outbox';
 import { postgresMigrations } from '@pulsebox/postgres';
 import { mailNotifications, pubsubMigrations, pullLoop, pullMetrics } from '@pulsebox/pubsub';
+import { traceFields } from '@pulsebox/tracing';
 import {
   checkDatabase,
   checkMail,
   checkMailUpkeep,
+  checkTracing,
   databaseVariables,
   mailUpkeepVariables,
   mailVariables,
   openLog,
+  openTracing,
   outboxVariables,
+  tracingVariables,
 } from '@pulsebox/worker-base';
 import { mailLoops } from './mail-loops.ts';
 import { checkPubSub, pubsubVariables, subscriptionOf } from './pubsub-variables.ts';
@@ -33,7 +37,8 @@ type Variables = typeof databaseVariables &
   typeof houseVariables &
   typeof pubsubVariables &
   typeof mailVariables &
-  typeof mailUpkeepVariables;
+  typeof mailUpkeepVariables &
+  typeof tracingVariables;
 
 const { version } = JSON.parse(readFileSync(new URL('../package.json', import.meta.url), 'utf8')) as {
   version: string;
@@ -53,6 +58,7 @@ export const watchWorkerCommand: WorkerCommand<Variables> = {
     ...pubsubVariables,
     ...mailVariables,
     ...mailUpkeepVariables,
+    ...tracingVariables,
   },
   flagVariables: { 'batch-size': 'GMAIL_PUBSUB_BATCH_SIZE' },
   check: (config) => [
@@ -60,8 +66,19 @@ export const watchWorkerCommand: WorkerCommand<Variables> = {
     ...checkPubSub(config),
     ...checkMail(config),
     ...checkMailUpkeep(config),
+    ...checkTracing(config),
   ],
-  compose({ config, log, registry }) {
+  logFields: traceFields,
+  async compose({ config, log, registry }) {
+    // It asks Google alone.
+    const tracing = await openTracing({
+      config,
+      log,
+      registry,
+      worker: 'watch-worker',
+      version,
+      requests: true,
+    });
     const outbox = openLog({
       context: {
         config: { ...parseEnvironment(ofReaders, {}), ...config, OUTBOX_WORKER_LISTEN_NOTIFY: false },
@@ -83,7 +100,7 @@ export const watchWorkerCommand: WorkerCommand<Variables> = {
     const others = [...mail.loops.map((loop) => outbox.whenMigrated(loop)), outbox.housekeeping];
     const close = async (): Promise<void> => {
       await mail.close();
-      await outbox.close();
+      await Promise.all([tracing?.close(), outbox.close()]);
     };
     const found = subscriptionOf(config);
     if (found === undefined) {

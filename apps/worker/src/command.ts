@@ -8,21 +8,25 @@ import type { WorkerCommand } from '@pulsebox/loop';
 import { outboxMigrations } from '@pulsebox/outbox';
 import { postgresMigrations } from '@pulsebox/postgres';
 import { searchMigrations } from '@pulsebox/search';
+import { traceFields } from '@pulsebox/tracing';
 import {
   checkDatabase,
   checkImports,
   checkMail,
   checkRuntimes,
+  checkTracing,
   databaseVariables,
   importVariables,
   mailVariables,
   openLog,
   openMail,
   openSearch,
+  openTracing,
   outboxFlags,
   outboxVariables,
   runtimeVariables,
   searchVariables,
+  tracingVariables,
   upkeepVariables,
 } from '@pulsebox/worker-base';
 import { bridgeVariables, checkBridge, openBridge } from './bridge-variables.ts';
@@ -37,6 +41,7 @@ type Variables = typeof databaseVariables &
   typeof bridgeVariables &
   typeof importVariables &
   typeof runtimeVariables &
+  typeof tracingVariables &
   typeof upkeepVariables;
 
 const { version } = JSON.parse(readFileSync(new URL('../package.json', import.meta.url), 'utf8')) as {
@@ -56,6 +61,7 @@ export const workerCommand: WorkerCommand<Variables> = {
     ...bridgeVariables,
     ...importVariables,
     ...runtimeVariables,
+    ...tracingVariables,
     ...upkeepVariables,
   },
   flagVariables: outboxFlags,
@@ -65,8 +71,12 @@ export const workerCommand: WorkerCommand<Variables> = {
     ...checkBridge(config),
     ...checkImports(config),
     ...checkRuntimes(config),
+    ...checkTracing(config),
   ],
+  logFields: traceFields,
   async compose({ config, flags, log, registry }) {
+    // It asks Meilisearch, Google and Kubernetes: hosts that its operator has named.
+    const tracing = await openTracing({ config, log, registry, worker: 'worker', version, requests: true });
     const outbox = openLog({
       context: { config, log, registry },
       applicationName: 'pulsebox-worker',
@@ -120,7 +130,7 @@ export const workerCommand: WorkerCommand<Variables> = {
         await runtimes?.close();
         await byTheClock.close();
         await imports?.close();
-        await outbox.close();
+        await Promise.all([tracing?.close(), outbox.close()]);
       },
     };
   },

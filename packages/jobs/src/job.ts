@@ -1,6 +1,8 @@
 // A job as it was fetched: what it carries, and which attempt of it this is.
 
 import type { JobWithMetadata } from 'pg-boss';
+import { splitTrace } from './job-trace.ts';
+import type { JobTrace } from './job-trace.ts';
 
 export interface Job<Data extends object = object> {
   readonly id: string;
@@ -16,22 +18,26 @@ export interface Job<Data extends object = object> {
   /** How long this attempt may take, in seconds. */
   readonly timeoutSeconds: number;
   readonly heartbeatSeconds: number | undefined;
+  /** Of whoever sent it. */
+  readonly trace?: JobTrace | undefined;
 }
 
 /** A job, or what is left of one that has been stored: enough to know the attempt by. */
 export type Attempt = Pick<Job, 'id' | 'queue' | 'attempt'>;
 
 export function jobOf<Data extends object>(row: JobWithMetadata<Data>): Job<Data> {
+  const { data, trace } = splitTrace(row.data);
   return {
     id: row.id,
     queue: row.name,
-    data: row.data,
+    data,
     key: row.singletonKey ?? undefined,
     attempt: row.retryCount + 1,
     attemptsLeft: Math.max(0, row.retryLimit - row.retryCount),
     createdAt: row.createdOn,
     timeoutSeconds: row.expireInSeconds,
     heartbeatSeconds: row.heartbeatSeconds ?? undefined,
+    ...(trace === undefined ? {} : { trace }),
   };
 }
 

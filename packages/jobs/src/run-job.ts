@@ -4,6 +4,7 @@ import type { Logger } from '@pulsebox/loop';
 import pg from 'pg';
 import type { Claim } from './claim.ts';
 import type { JobEnd, JobHandler, JobOutcome } from './job-handler.ts';
+import { inJobSpan } from './job-trace.ts';
 import type { Job } from './job.ts';
 import { JobsError } from './jobs-error.ts';
 import type { Jobs } from './open-jobs.ts';
@@ -63,7 +64,7 @@ export async function runJob<Data extends object>(options: RunJobOptions<Data>):
 async function handle<Data extends object>(options: RunJobOptions<Data>): Promise<JobOutcome> {
   const { handler, job, claim, stopping, progress, log, drained } = options;
   try {
-    const outcome = await handler(job, {
+    const context = {
       signal: claim.signal,
       stopping,
       progress: () => {
@@ -71,7 +72,8 @@ async function handle<Data extends object>(options: RunJobOptions<Data>): Promis
         if (!claim.signal.aborted) progress();
       },
       log,
-    });
+    };
+    const outcome = await inJobSpan(job, async () => handler(job, context));
     return outcome ?? { outcome: 'completed' };
   } catch (error) {
     if (drained.aborted) return { outcome: 'unfinished' };

@@ -8,6 +8,8 @@ import { queueUnknown } from './boss.ts';
 import type { Boss } from './boss.ts';
 import { throughClient } from './database.ts';
 import type { Database } from './database.ts';
+import { activeTrace, withTrace } from './job-trace.ts';
+import type { JobTrace } from './job-trace.ts';
 import { JobsError } from './jobs-error.ts';
 import type { Queue } from './queue.ts';
 import { JOBS_SCHEMA } from './schema.ts';
@@ -25,6 +27,8 @@ export interface SendOptions {
   readonly attempts?: number;
   /** A UUID. A job whose id was sent before, and is still kept, is not sent again. Default: a random one. */
   readonly id?: string;
+  /** The trace that its attempts are a part of, as headers. Default: the active span's, where the process traces. */
+  readonly trace?: JobTrace | undefined;
 }
 
 export interface JobToSend<Data extends object> extends SendOptions {
@@ -47,7 +51,8 @@ export async function send<Data extends object>(
   client: Queryable | undefined,
 ): Promise<readonly Sent[]> {
   if (jobs.length === 0) return [];
-  const rows = jobs.map((job) => rowOf(queue, job));
+  const active = activeTrace();
+  const rows = jobs.map((job) => rowOf(queue, 'trace' in job ? job : { ...job, trace: active }));
   const ids = await boss.use(async (pgboss) => {
     const db = client === undefined ? pgboss.getDb() : throughClient(client);
     try {
@@ -74,7 +79,7 @@ function rowOf<Data extends object>(
   queue: Queue<Data>,
   job: JobToSend<Data>,
 ): JobInsert<Data> & { id: string } {
-  const { data, key, delaySeconds, startAt, priority, attempts, id = randomUUID() } = job;
+  const { data, key, delaySeconds, startAt, priority, attempts, trace, id = randomUUID() } = job;
   if (typeof data !== 'object' || (data as object | null) === null) {
     throw invalid(queue, `expected data to be an object, got ${JSON.stringify(data)}`);
   }
@@ -98,7 +103,7 @@ function rowOf<Data extends object>(
   }
   return {
     id,
-    data,
+    data: withTrace(data, trace),
     ...(key === undefined ? {} : { singletonKey: key }),
     ...(delaySeconds === undefined ? {} : { startAfter: delaySeconds }),
     ...(startAt === undefined ? {} : { startAfter: startAt.toISOString() }),

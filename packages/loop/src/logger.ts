@@ -13,6 +13,8 @@ export interface LoggerOptions {
   readonly format?: LogFormat;
   /** Default `info`. */
   readonly level?: LogLevel;
+  /** What every line says besides, asked as it is written: of the trace that it belongs to, for instance. Must not throw. */
+  readonly fields?: () => Readonly<Record<string, string>>;
   /** Where JSON lines go instead of standard output, for tests. */
   readonly destination?: DestinationStream;
 }
@@ -36,7 +38,7 @@ const FORMAT = Symbol('pulsebox.log-format');
  * Writing is synchronous, so that the last line before an exit is never the one that is missing.
  */
 export function createLogger(options: LoggerOptions): Logger {
-  const { worker, format = 'json', level = 'info' } = options;
+  const { worker, format = 'json', level = 'info', fields } = options;
   const log = pino(
     {
       level,
@@ -48,6 +50,7 @@ export function createLogger(options: LoggerOptions): Logger {
         log: (fields) => redactFields(fields),
       },
       hooks: { streamWrite: redactText },
+      ...(fields === undefined ? {} : { mixin: () => ({ ...fields() }) }),
     },
     options.destination ?? standardOutput(format),
   );

@@ -106,6 +106,15 @@ export function seconds(options: VariableOptions<number>): Variable<number> {
   return variable({ ...options, expected: 'a positive number', read: positive });
 }
 
+/** A share: from 0 to 1, both included. */
+export function fraction(options: VariableOptions<number>): Variable<number> {
+  return variable({
+    ...options,
+    expected: 'a number from 0 to 1',
+    read: (raw) => (/^(?:0?\.\d+|0|1(?:\.0*)?)$/.test(raw) ? Number(raw) : undefined),
+  });
+}
+
 /** `true`, `yes`, `on`, `1` and their opposites, in any case. */
 export function boolean(options: VariableOptions<boolean>): Variable<boolean> {
   return variable({

@@ -33,6 +33,8 @@ export interface WorkerCommand<S extends EnvironmentSchema> {
   readonly check?: (config: Environment<S>) => readonly string[];
   /** Flags that stand for a variable and win over it: their value is in `config` then. */
   readonly flagVariables?: Readonly<Partial<Record<ValueFlag, keyof S & string>>>;
+  /** What every line of the log says besides, asked as it is written. Must not throw. */
+  readonly logFields?: () => Readonly<Record<string, string>>;
   /** Makes the loops. `close` is called once, when all of them have stopped. */
   compose(context: ComposeContext<S>): Composition | Promise<Composition>;
 }
@@ -130,7 +132,12 @@ async function run<S extends EnvironmentSchema>(
   });
   const config = asConfig<S>(parsed);
   const own = asConfig<typeof loopEnvironment>(parsed);
-  const log = createLogger({ worker: name, format: own.LOG_FORMAT, level: own.LOG_LEVEL });
+  const log = createLogger({
+    worker: name,
+    format: own.LOG_FORMAT,
+    level: own.LOG_LEVEL,
+    ...(command.logFields === undefined ? {} : { fields: command.logFields }),
+  });
   const registry = createRegistry();
 
   // As process 1 of a container it would be deaf to a signal that nobody listens to.

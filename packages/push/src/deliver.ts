@@ -11,6 +11,7 @@ import type { AttemptOutcome } from './push-metrics.ts';
 import type { RecordedDelivery } from './record-deliveries.ts';
 import { retryDelayMs } from './retry-queue.ts';
 import type { Backoff } from './retry-queue.ts';
+import { inSendSpan } from './send-span.ts';
 import { createPushSender } from './sender.ts';
 import type { Outcome, PushSenderOptions } from './sender.ts';
 import { serviceOf, services } from './service.ts';
@@ -103,7 +104,9 @@ export function createDeliverer(options: DelivererOptions): Deliverer {
       }
       const { subscription, message, userId, subscriptionId } = delivery;
       const owner = userId ?? String(subscriptionId);
-      const outcome = await sender.send(subscription, message, { ttlSeconds, owner, signal });
+      const outcome = await inSendSpan(() =>
+        sender.send(subscription, message, { ttlSeconds, owner, signal }),
+      );
       observe(outcome.kind, outcome.origin, outcome.tookMs);
       return decide(delivery, outcome, nowMs + (performance.now() - startedAtMs));
     },

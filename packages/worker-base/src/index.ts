@@ -19,6 +19,8 @@ export type { UpkeepMetrics } from './upkeep-metrics.ts';
 export { upkeepMetrics } from './upkeep-metrics.ts';
 export type { UpkeepReport, UpkeepTask, UpkeepTasksOptions } from './upkeep-tasks.ts';
 export { upkeepTasks } from './upkeep-tasks.ts';
+export type { OpenTracingResources, TracingConfig } from './tracing-variables.ts';
+export { checkTracing, openTracing, tracingVariables } from './tracing-variables.ts';
 export type { UpkeepConfig } from './upkeep-variables.ts';
 export { upkeepVariables } from './upkeep-variables.ts';
 export type { SearchConfig } from './search-variables.ts';

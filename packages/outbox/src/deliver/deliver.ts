@@ -2,8 +2,10 @@
 
 import { awayError } from './away.ts';
 import type { OutboxEvent } from '../log/event.ts';
+import { isTracing } from '../log/trace-headers.ts';
 import type { Batch, EventFailure, Handler, HandlerContext } from './handler.ts';
 import { reportsOf } from './handler-result.ts';
+import { inProcessSpan } from './process-span.ts';
 import { shown } from './shown.ts';
 import { SinkError } from './sink-error.ts';
 
@@ -67,7 +69,10 @@ export async function deliver(delivery: Delivery): Promise<Delivered> {
     const part = events === batch.events ? batch : { ...batch, events };
     let returned: unknown;
     try {
-      returned = await handler(part, context);
+      // A closure for each batch is garbage that a worker without tracing need not make.
+      returned = isTracing()
+        ? await inProcessSpan(part, async () => handler(part, context))
+        : await handler(part, context);
     } catch (error) {
       context.signal.throwIfAborted();
       const away = awayError(error);

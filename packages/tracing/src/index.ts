@@ -1,0 +1,10 @@
+export { openTracing } from './open-tracing.ts';
+export type { OpenTracingOptions, Tracing } from './open-tracing.ts';
+export { parsePairs } from './pairs.ts';
+export { samplerNames } from './sampler-names.ts';
+export type { SamplerName } from './sampler-names.ts';
+export { traceFields } from './trace-fields.ts';
+export { tracingMetrics } from './tracing-metrics.ts';
+export type { TracingMetrics } from './tracing-metrics.ts';
+export { tracingProtocols } from './tracing-settings.ts';
+export type { TracingProtocol, TracingSettings } from './tracing-settings.ts';
