@@ -40,8 +40,9 @@ export function newMailNotification(
 
 /** `"Grace Hopper" <grace@example.com>` is Grace Hopper. */
 function senderName(sender: string): string {
-  const name = /^\s*"?([^"<]*?)"?\s*</.exec(sender)?.[1] ?? '';
-  return name === '' ? sender.replace(/^\s*<|>\s*$/g, '') : name;
+  const at = sender.indexOf('<');
+  const name = sender.slice(0, Math.max(at, 0)).trim().replace(/^"|"$/g, '').trim();
+  return name === '' ? sender.trim().replace(/^<|>$/g, '') : name;
 }
 
 function cut(text: string, longest: number): string {

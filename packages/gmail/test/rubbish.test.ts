@@ -105,6 +105,24 @@ describe('a message', () => {
   });
 
   test.for([
+    ['"Grace Hopper" <grace@example.org>', 'Grace Hopper'],
+    [' Grace  Hopper<grace@example.org> ', 'Grace  Hopper'],
+    [' <grace@example.org> ', 'grace@example.org'],
+    ['""<grace@example.org>', '""<grace@example.org'],
+    ['grace@example.org', 'grace@example.org'],
+    // Of whose spaces an expression took a cube: ten seconds for each such mail.
+    [`${' '.repeat(1_990)}x`, 'x'],
+  ] as const)('is told of with the name of its sender (%#)', async ([from, name]) => {
+    await world.sync(id);
+    mailbox.deliver({ raw: { payload: { headers: [{ name: 'From', value: from }] } } });
+    const start = process.cpuUsage();
+    expect(await world.sync(id)).toEqual({ failed: [] });
+    const [push] = await emitted(world.db.pool, 'push.requested');
+    expect(push).toMatchObject({ payload: { payload: { title: name } } });
+    expect(process.cpuUsage(start).user).toBeLessThan(5_000_000);
+  });
+
+  test.for([
     ['<script>'.repeat(125_000), ''],
     ['<!--'.repeat(250_000), undefined],
     ['<'.repeat(1_000_000), undefined],

@@ -6,7 +6,7 @@ import { createCsvReader, delimiterOf } from './csv-rows.ts';
 import type { CsvMapping, CsvReader } from './csv-rows.ts';
 import { BEGINNING_BYTES, detectFormat, withoutByteOrderMark } from './detect-format.ts';
 import type { ImportFormat } from './detect-format.ts';
-import { parseExactly } from './exact-json.ts';
+import { LongNumber, parseExactly } from './exact-json.ts';
 import { ImportsError } from './imports-error.ts';
 import { checkRow } from './item-row.ts';
 import type { CheckedRow } from './item-row.ts';
@@ -99,6 +99,7 @@ function jsonRow(raw: RawRow, known: boolean): CheckedRow {
   try {
     row = parseExactly(raw.bytes.toString());
   } catch (error) {
+    if (error instanceof LongNumber) return { fault: error.message };
     if (!(error instanceof SyntaxError)) throw error;
     return { fault: `expected JSON, got ${shortened(error.message)}` };
   }

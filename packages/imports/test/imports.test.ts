@@ -272,7 +272,17 @@ describe('rows with faults', () => {
       `{"canonical_id":"x","item":{"name":"n","d":${'['.repeat(50_000)}${']'.repeat(50_000)}}}`,
       'at most 100 levels',
     ],
-    ['{"canonical_id":"x","item":{"name":"n","d":1e200000}}', 'refused by the database'],
+    ['{"canonical_id":"x","item":{"name":"n","d":1e131071}}', 'at most 1000 digits, got 1e131071'],
+    ['{"canonical_id":"x","item":{"name":"n","d":[-1E-1001]}}', 'at most 1000 digits, got -1E-1001'],
+    // Of which zeros were looked for with an expression that took an hour.
+    [
+      `{"canonical_id":"x","item":{"name":"n","d":0.${'0'.repeat(1_000_000)}1}}`,
+      'at most 1000 digits, got one of 1000003 characters',
+    ],
+    [
+      `{"canonical_id":"x","item":{"name":"n","d":1e${'9'.repeat(1_000_000)}}}`,
+      'at most 1000 digits, got one of 1000002 characters',
+    ],
   ];
 
   test.each(bad.map(([row, reason]) => ({ row, reason })))(
