@@ -31,9 +31,13 @@ export interface Mutant {
     readonly failing?: number;
     readonly mishaps?: 'all' | readonly MishapKind[];
   };
-  /** The end of the module's URL. */
-  readonly module: string;
-  readonly edits: readonly { readonly find: string; readonly replace: string }[];
+  /** By the end of the module's URL. */
+  readonly edits: Readonly<Record<string, readonly Edit[]>>;
+}
+
+export interface Edit {
+  readonly find: string;
+  readonly replace: string;
 }
 
 export const mutants: Readonly<Record<MutantName, Mutant>> = {
@@ -42,47 +46,48 @@ export const mutants: Readonly<Record<MutantName, Mutant>> = {
     caughtAs: ['lost'],
     // One alone: whatever else is completed in between takes the open transaction below the next xmax.
     provokedBy: { behaviour: 'overtaken above xmax', writers: 1 },
-    module: '/packages/outbox/src/read/read-batch.ts',
-    edits: [
-      {
-        find: `
+    edits: {
+      '/packages/outbox/src/read/late-events.ts': [
+        {
+          find: `
       where (e.xid, e.seq) >= (pg_snapshot_xmax($2::pg_snapshot), 0::bigint)
         and (e.xid, e.seq) < ($3::xid8, 0::bigint)
         and e.seq <= $1::bigint
 `,
-        // The parameters must stay: the server could not tell the type of one that is nowhere used.
-        replace: `
+          // The parameters must stay: the server could not tell the type of one that is nowhere used.
+          replace: `
       where (e.xid, e.seq) >= (pg_snapshot_xmax($2::pg_snapshot), 0::bigint)
         and (e.xid, e.seq) < ($3::xid8, 0::bigint)
         and e.seq <= $1::bigint and false
 `,
-      },
-    ],
+        },
+      ],
+    },
   },
   // The events of a batch are the same, and so is the cursor after it: only their order within the batch is another.
   'xid-order': {
     about: 'the events of a batch are delivered in the order of their transactions',
     caughtAs: ['inverted'],
     provokedBy: { behaviour: 'xid early, emit late', writers: 12 },
-    module: '/packages/outbox/src/read/read-batch.ts',
-    edits: [
-      {
-        find: `  from late cross join lateral (select * from outbox.event where seq = late.seq limit 1) e
+    edits: {
+      '/packages/outbox/src/read/look-at-log.ts': [
+        {
+          find: `  from late cross join lateral (select * from outbox.event where seq = late.seq limit 1) e
 `,
-        replace: `  from (
+          replace: `  from (
     select e.* from late cross join lateral (select * from outbox.event where seq = late.seq limit 1) e
     order by e.xid, e.seq
   ) e
 `,
-      },
-      {
-        find: `  from (
+        },
+        {
+          find: `  from (
     select seq, topic, key, payload, headers, created_at from outbox.event
     where seq > $1::bigint and (select count(*) from late) <= $4::bigint
     order by seq
     limit $4::bigint
   ) e\``,
-        replace: `  from (
+          replace: `  from (
     select * from (
       select xid, seq, topic, key, payload, headers, created_at from outbox.event
       where seq > $1::bigint and (select count(*) from late) <= $4::bigint
@@ -91,90 +96,97 @@ export const mutants: Readonly<Record<MutantName, Mutant>> = {
     ) taken
     order by xid, seq
   ) e\``,
-      },
-      {
-        find: `  return events.at(-1)?.position ?? 0;`,
-        replace: `  return Math.max(0, ...events.map((event) => event.position));`,
-      },
-    ],
+        },
+      ],
+      '/packages/outbox/src/read/window.ts': [
+        {
+          find: `  return events.at(-1)?.position ?? null;`,
+          replace: `  return events.length === 0 ? null : Math.max(...events.map((event) => event.position));`,
+        },
+      ],
+    },
   },
   'store-first': {
     about: 'the cursor is stored before the handler has had the batch',
     // A worker that dies leaves out its batch; one that was frozen delivers it after its successor's.
     caughtAs: ['lost', 'inverted'],
     provokedBy: { mishaps: 'all' },
-    module: '/packages/outbox/src/lane/lane-batch.ts',
-    edits: [
-      {
-        find: `  const outcome = await session.advance(batch, parking);
+    edits: {
+      '/packages/outbox/src/lane/lane-batch.ts': [
+        {
+          find: `  const outcome = await session.advance(batch, parking);
 `,
-        replace: '',
-      },
-      {
-        find: `  const delivered = await deliverCarefully({
+          replace: '',
+        },
+        {
+          find: `  const delivered = await deliverCarefully({
 `,
-        replace: `  const outcome = await session.advance(batch, []);
+          replace: `  const outcome = await session.advance(batch, []);
   const delivered = await deliverCarefully({
 `,
-      },
-    ],
+        },
+      ],
+    },
   },
   'held-keys-let-through': {
     about: 'later events of a key are delivered while an earlier one is parked',
     caughtAs: ['inverted'],
     provokedBy: { failing: 0.1, behaviour: 'lock, emit, commit' },
-    module: '/packages/outbox/src/parked/park-keys.ts',
-    edits: [
-      {
-        find: `    key !== null && position >= (firstOf.get(key) ?? Infinity);
+    edits: {
+      '/packages/outbox/src/parked/park-keys.ts': [
+        {
+          find: `    key !== null && position >= (firstOf.get(key) ?? Infinity);
 `,
-        replace: `    key !== null && position >= (firstOf.get(key) ?? Infinity) && false;
+          replace: `    key !== null && position >= (firstOf.get(key) ?? Infinity) && false;
 `,
-      },
-    ],
+        },
+      ],
+    },
   },
   // What it hangs in is made longer, so that a freeze meets it.
   'redrive-unfenced': {
     about: 'the outcome of a redrive is stored whoever holds the lane by then',
     caughtAs: ['usurped'],
     provokedBy: { failing: 0.03, behaviour: 'lock, emit, commit', mishaps: ['freeze'] },
-    module: '/packages/outbox/src/parked/redrive-settle.ts',
-    edits: [
-      {
-        find: `    select from pulsebox.lease where name = $2 and token = $3 for share
+    edits: {
+      '/packages/outbox/src/parked/redrive-settle.ts': [
+        {
+          find: `    select from pulsebox.lease where name = $2 and token = $3 for share
 `,
-        replace: `    select from pulsebox.lease where name = $2 and $3::bigint is not null for share
+          replace: `    select from pulsebox.lease where name = $2 and $3::bigint is not null for share
 `,
-      },
-      {
-        find: `  const { rows } = await db.query<{ held: number }>(SETTLE_PARKED, [
+        },
+        {
+          find: `  const { rows } = await db.query<{ held: number }>(SETTLE_PARKED, [
 `,
-        replace: `  await new Promise((resolve) => setTimeout(resolve, 600));
+          replace: `  await new Promise((resolve) => setTimeout(resolve, 600));
   const { rows } = await db.query<{ held: number }>(SETTLE_PARKED, [
 `,
-      },
-    ],
+        },
+      ],
+    },
   },
   'store-unfenced': {
     about: 'the cursor is stored whoever holds the lane by then',
     caughtAs: ['usurped'],
     provokedBy: { mishaps: ['freeze'] },
-    module: '/packages/outbox/src/lease/store-cursor.ts',
-    edits: [
-      {
-        find: `    select from pulsebox.lease where name = $12 and token = $3 for share
+    edits: {
+      '/packages/outbox/src/lease/store-cursor.ts': [
+        {
+          find: `    select from pulsebox.lease where name = $12 and token = $3 for share
 `,
-        replace: `    select from pulsebox.lease where name = $12 for share
+          replace: `    select from pulsebox.lease where name = $12 for share
 `,
-      },
-      {
-        find: `  const { rowCount } = await db.query(STORE_CURSOR, [
+        },
+        {
+          find: `  const { rowCount } = await db.query(STORE_CURSOR, [
 `,
-        replace: `  await new Promise((resolve) => setTimeout(resolve, 100));
+          replace: `  await new Promise((resolve) => setTimeout(resolve, 100));
   const { rowCount } = await db.query(STORE_CURSOR, [
 `,
-      },
-    ],
+        },
+      ],
+    },
   },
   'barrier-blind': {
     about: 'old lanes deliver up to the barrier what its snapshot did not see, too',
@@ -186,25 +198,26 @@ export const mutants: Readonly<Record<MutantName, Mutant>> = {
       batchSize: 20,
       mishaps: ['lanes', 'freeze'],
     },
-    module: '/packages/outbox/src/read/read-to-barrier.ts',
-    edits: [
-      {
-        find: `           or pg_visible_in_snapshot(window_of.xid, $3::pg_snapshot))
+    edits: {
+      '/packages/outbox/src/read/read-to-barrier.ts': [
+        {
+          find: `           or pg_visible_in_snapshot(window_of.xid, $3::pg_snapshot))
 `,
-        replace: `           or $3::pg_snapshot is not null)
+          replace: `           or $3::pg_snapshot is not null)
 `,
-      },
-    ],
+        },
+      ],
+    },
   },
 };
 
 /** @throws when a text that the mutant replaces is not there exactly once */
-export function mutate(source: string, mutant: Mutant): string {
-  return mutant.edits.reduce((text, { find, replace }) => {
+export function mutate(source: string, edits: readonly Edit[]): string {
+  return edits.reduce((text, { find, replace }) => {
     const [before, after, ...more] = text.split(find);
     if (before === undefined || after === undefined || more.length > 0) {
       throw new Error(
-        `expected this text exactly once in ${mutant.module}, so that a mutant can replace it; adapt test/torture/mutants.ts:\n${find}`,
+        `expected this text exactly once, so that a mutant can replace it; adapt test/torture/mutants.ts:\n${find}`,
       );
     }
     return before + replace + after;

@@ -36,7 +36,7 @@ export type { OutboxErrorCode } from './outbox-error.ts';
 export { OutboxError, outboxErrorCodes } from './outbox-error.ts';
 export type { OutboxMetrics } from './outbox-metrics.ts';
 export { outboxMetrics } from './outbox-metrics.ts';
-export type { BatchLimit, ReadBatch } from './read/read-batch.ts';
+export type { BatchLimit, ReadBatch } from './read/batch.ts';
 export { readBatch } from './read/read-batch.ts';
 export type { RelayOptions } from './relay.ts';
 export { relay } from './relay.ts';

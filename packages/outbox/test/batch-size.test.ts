@@ -8,9 +8,10 @@ import { afterAll, afterEach, beforeAll, describe, expect, inject, test } from '
 import { registerGroup } from '../src/group/consumer-group.ts';
 import { loadCursor } from '../src/lease/store-cursor.ts';
 import type { Cursor } from '../src/read/cursor.ts';
-import { READ_BATCH, readBatch } from '../src/read/read-batch.ts';
+import { READ_BATCH } from '../src/read/look-at-log.ts';
+import { readBatch } from '../src/read/read-batch.ts';
 import { READ_NEW } from '../src/read/read-new.ts';
-import type { LaneSlice } from '../src/read/read-lane.ts';
+import type { LaneSlice } from '../src/read/batch.ts';
 import { readToBarrier } from '../src/read/read-to-barrier.ts';
 import { emitAll } from '../src/log/emit.ts';
 import { labelOf } from './log-reader.ts';

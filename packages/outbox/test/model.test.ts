@@ -12,7 +12,7 @@ import { registerGroup } from '../src/group/consumer-group.ts';
 import type { Cursor } from '../src/read/cursor.ts';
 import { emitAll } from '../src/log/emit.ts';
 import { readBatch } from '../src/read/read-batch.ts';
-import type { ReadBatch } from '../src/read/read-batch.ts';
+import type { ReadBatch } from '../src/read/batch.ts';
 import { laneLeaseName, loadCursor, pruneCursors, storeCursor } from '../src/lease/store-cursor.ts';
 import type { LaneOfGroup, StoredCursor } from '../src/lease/store-cursor.ts';
 import { faults } from './interleaving.ts';

@@ -8,7 +8,7 @@ import { deliverCarefully } from '../parked/one-by-one.ts';
 import { logParked } from '../parked/park-log.ts';
 import { eventsToPark } from '../parked/park.ts';
 import type { EventToPark } from '../parked/park.ts';
-import type { ReadBatch } from '../read/read-batch.ts';
+import type { ReadBatch } from '../read/batch.ts';
 import type { LaneInHand, OpenLaneOptions } from './open-lane.ts';
 
 export interface BatchOptions extends OpenLaneOptions {

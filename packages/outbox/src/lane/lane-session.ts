@@ -9,7 +9,7 @@ import { fitting } from '../log/event-rows.ts';
 import { loadLaneState } from '../lease/lane-state.ts';
 import type { LaneState } from '../lease/lane-state.ts';
 import { readBatch } from '../read/read-batch.ts';
-import type { ReadBatch } from '../read/read-batch.ts';
+import type { ReadBatch } from '../read/batch.ts';
 import { readToBarrier } from '../read/read-to-barrier.ts';
 import { laneLeaseName, loadCursor, pruneCursors, storeCursor } from '../lease/store-cursor.ts';
 import type { LaneOfGroup, StoreOutcome, StoredCursor } from '../lease/store-cursor.ts';

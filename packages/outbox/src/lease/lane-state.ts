@@ -2,7 +2,7 @@
 // barrier, since the group's lanes change.
 
 import type { Queryable } from '@pulsebox/postgres';
-import type { LaneSlice } from '../read/read-lane.ts';
+import type { LaneSlice } from '../read/batch.ts';
 import type { Barrier } from '../read/read-to-barrier.ts';
 import { laneLeaseName } from './store-cursor.ts';
 import type { LaneOfGroup } from './store-cursor.ts';

@@ -2,12 +2,12 @@
 // Why nothing is lost, delivered twice or inverted on the way stands in ARCHITECTURE.md, "Changing lanes".
 
 import type { Queryable } from '@pulsebox/postgres';
-import type { Cursor } from './cursor.ts';
 import { queryEvents } from '../log/event-rows.ts';
-import type { Head } from '../log/event-rows.ts';
-import type { BatchLimit, ReadBatch } from './read-batch.ts';
-import { endOf, readLanePage, windowOf } from './read-lane.ts';
-import type { LaneSlice, Seen } from './read-lane.ts';
+import type { BatchLimit, LaneSlice, ReadBatch } from './batch.ts';
+import type { Cursor } from './cursor.ts';
+import { readPage } from './read-page.ts';
+import { endOf, windowOf } from './window.ts';
+import type { PageHead } from './window.ts';
 
 /** The cursor at which every old lane stops and every new one starts. */
 export interface Barrier {
@@ -69,7 +69,7 @@ export async function readToBarrier(
   const frozen =
     cursor.frozen ?? (cursor.snapshot === snapshot ? null : { snapshot, ceiling, position: floor });
   if (frozen === null) return await readBehindPosition(db, cursor, barrier, most, slice);
-  const page = await readLanePage(db, cursor, frozen, most, slice);
+  const page = await readPage(db, cursor, frozen, most, slice);
   return page.ended && page.events.length === 0
     ? await readToBarrier(db, page.next, barrier, most, slice)
     : page;
@@ -86,15 +86,10 @@ async function readBehindPosition(
   const { events: limit, characters } = most;
   const window = windowOf(limit, slice);
   const values = [cursor.position, barrier.position, snapshot, window, limit, slice.lane, slice.lanes];
-  const { head, events, cut, ...times } = await queryEvents<Pick<Head, 'readAt'> & Seen>(
-    db,
-    READ_TO_BARRIER,
-    values,
-    characters,
-  );
+  const { head, events, cut, ...rest } = await queryEvents<PageHead>(db, READ_TO_BARRIER, values, characters);
   const full = cut || events.length >= limit;
   const there = !full && head.seen < window;
   const position = there ? barrier.position : endOf(events, full, head.seenTo);
   const next: Cursor = { position, snapshot, ceiling, frozen: null };
-  return { events, reached: there && events.length === 0 ? 'barrier' : 'more', next, ...times };
+  return { events, reached: there && events.length === 0 ? 'barrier' : 'more', next, ...rest };
 }
