@@ -17,7 +17,7 @@ export interface GmailMetrics {
 
 export function gmailMetrics(registry: Registry): GmailMetrics {
   const registers = [registry];
-  return {
+  const metrics: GmailMetrics = {
     requests: new Counter({
       name: 'gmail_requests_total',
       help: 'Requests to the Gmail API, tries included.',
@@ -71,4 +71,8 @@ export function gmailMetrics(registry: Registry): GmailMetrics {
       registers,
     }),
   };
+  // A gauge without labels stands at 0 from the start, which reads as a watch that ends now; what it says comes from one
+  // process of all, and `worker` is never it.
+  for (const gauge of [metrics.watchExpiry, metrics.unwatched, metrics.oldestSync]) gauge.remove();
+  return metrics;
 }
