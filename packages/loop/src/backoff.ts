@@ -3,7 +3,7 @@
 export interface BackoffOptions {
   /** Default 100. */
   readonly firstMs?: number;
-  /** Default 30_000. */
+  /** Default 10_000: what comes back is at work again in less than the 30 s in which deliveries are to arrive. */
   readonly longestMs?: number;
   /** A number in [0, 1); default Math.random. */
   readonly random?: () => number;
@@ -22,7 +22,7 @@ export interface Backoff {
  * of a database that comes back do not all ask in the same instant, yet no wait is so short that it is a spin.
  */
 export function createBackoff(options: BackoffOptions = {}): Backoff {
-  const { firstMs = 100, longestMs = 30_000, random = Math.random } = options;
+  const { firstMs = 100, longestMs = 10_000, random = Math.random } = options;
   let failures = 0;
   return {
     get failures(): number {

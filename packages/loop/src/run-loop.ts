@@ -1,10 +1,11 @@
 // Turns one loop until the worker stops: tick, count, rest; after a failure, back off.
 
 import { createBackoff, type BackoffOptions } from './backoff.ts';
+import { faultMemory } from './fault-memory.ts';
 import { breathe, sleep } from './sleep.ts';
 import { turn, type TurnContext } from './turn.ts';
 
-export interface RunLoopOptions extends TurnContext {
+export interface RunLoopOptions extends Omit<TurnContext, 'faults'> {
   /** One turn, then return. */
   readonly once: boolean;
   readonly backoff?: BackoffOptions;
@@ -17,16 +18,18 @@ export interface RunLoopOptions extends TurnContext {
 export async function runLoop(options: RunLoopOptions): Promise<{ readonly failed: boolean }> {
   const { loop, clock, log, stopping, once } = options;
   const backoff = createBackoff(options.backoff);
+  const faults = faultMemory();
   let failed = false;
   try {
     while (!stopping.aborted) {
-      const outcome = await turn(options);
+      const outcome = await turn({ ...options, faults });
       failed = outcome.outcome !== 'succeeded';
       if (once || stopping.aborted) break;
 
       if (outcome.outcome === 'succeeded') {
         if (backoff.failures > 0) log.info({ failures: backoff.failures }, 'ticks succeed again');
         backoff.succeeded();
+        faults.forget();
         clock.resting(outcome.restMs);
         if (outcome.restMs > 0) await rest(options, outcome.restMs);
       } else {
@@ -44,7 +47,7 @@ export async function runLoop(options: RunLoopOptions): Promise<{ readonly faile
   }
   return { failed };
 
-  async function rest(context: TurnContext, ms: number): Promise<void> {
+  async function rest(context: RunLoopOptions, ms: number): Promise<void> {
     if (loop.rest === undefined) {
       await sleep(ms, stopping);
       return;

@@ -2,6 +2,7 @@
 
 import { AsyncLocalStorage } from 'node:async_hooks';
 import type { Logger } from 'pino';
+import type { FaultMemory } from './fault-memory.ts';
 import type { LoopClock } from './liveness.ts';
 import type { Loop, TickResult } from './loop.ts';
 import { LoopError } from './loop-error.ts';
@@ -19,6 +20,8 @@ export interface TurnContext {
   readonly stopping: AbortSignal;
   /** Aborted when the drain time is over, with the error that ticks see as their signal's reason. */
   readonly aborting: AbortSignal;
+  /** Of this loop's ticks: the same fault again is logged as `debug`, and once a minute as an error. */
+  readonly faults: FaultMemory;
 }
 
 /** `given-up`: the tick was aborted because the drain time was over, which is no error of the loop. */
@@ -36,7 +39,7 @@ Object.defineProperty(globalThis, Symbol.for('pulsebox.turning-loop'), {
 
 /** Never rejects. Returns only when the tick has settled: a loop never has two ticks at once. */
 export async function turn(context: TurnContext): Promise<TurnOutcome> {
-  const { loop, clock, metrics, log, stopping, aborting } = context;
+  const { loop, clock, metrics, log, stopping, aborting, faults } = context;
   const abort = new AbortController();
   const deadlineMs = loop.deadlineMs ?? DEFAULT_DEADLINE_MS;
   let late = false;
@@ -89,7 +92,8 @@ export async function turn(context: TurnContext): Promise<TurnOutcome> {
     }
     if (!late) {
       metrics.failed();
-      log.error({ err: error }, 'tick failed');
+      if (faults.isNews(error)) log.error({ err: error }, 'tick failed');
+      else log.debug({ err: error }, 'tick failed');
     }
     return { outcome: 'failed' };
   } finally {

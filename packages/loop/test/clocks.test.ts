@@ -1,5 +1,6 @@
 import { expect, test } from 'vitest';
 import { createBackoff } from '../src/backoff.ts';
+import { faultMemory } from '../src/fault-memory.ts';
 import { eventLoopStaleMs, staleMs, type LoopReading, type Readings } from '../src/liveness.ts';
 import { judge, type Verdict } from '../src/verdict.ts';
 import { createWakingHours } from '../src/waking-hours.ts';
@@ -92,16 +93,32 @@ test('waking hours are exact over many suspensions', () => {
   expect(hours.age(0)).toBe(5 * 500);
 });
 
-test('backoff doubles from 100 ms to 30 s, jitters its upper half, and starts anew after a success', () => {
+test('backoff doubles from 100 ms to 10 s, jitters its upper half, and starts anew after a success', () => {
   const longest = createBackoff({ random: () => 0.999999 });
   const shortest = createBackoff({ random: () => 0 });
   expect(Array.from({ length: 11 }, () => longest.failed())).toEqual([
-    100, 200, 400, 800, 1_600, 3_200, 6_400, 12_800, 25_600, 30_000, 30_000,
+    100, 200, 400, 800, 1_600, 3_200, 6_400, 10_000, 10_000, 10_000, 10_000,
   ]);
-  expect(Array.from({ length: 11 }, () => shortest.failed()).at(-1)).toBe(15_000);
+  expect(Array.from({ length: 11 }, () => shortest.failed()).at(-1)).toBe(5_000);
   for (let i = 0; i < 2_000; i += 1) longest.failed();
-  expect(longest.failed()).toBe(30_000);
+  expect(longest.failed()).toBe(10_000);
   longest.succeeded();
   expect(longest.failures).toBe(0);
   expect(longest.failed()).toBe(100);
+});
+
+test('a fault is news once a minute, or when it is another one, whatever numbers are in it', () => {
+  let nowMs = 0;
+  const faults = faultMemory(() => nowMs);
+  const refused = (port: number): Error => new Error(`connect ECONNREFUSED 127.0.0.1:${port}`);
+  expect(faults.isNews(refused(5432))).toBe(true);
+  nowMs = 59_999;
+  expect(faults.isNews(refused(5433))).toBe(false);
+  nowMs = 60_000;
+  expect(faults.isNews(refused(5432))).toBe(true);
+  expect(faults.isNews(new Error('a view is missing'))).toBe(true);
+  expect(faults.isNews('not even an error')).toBe(true);
+  expect(faults.isNews('not even an error')).toBe(false);
+  faults.forget();
+  expect(faults.isNews('not even an error')).toBe(true);
 });

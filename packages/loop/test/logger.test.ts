@@ -1,5 +1,5 @@
 import { expect, test } from 'vitest';
-import { createLogger, LoopError } from '../src/index.ts';
+import { createLogger, LoopError, redactText } from '../src/index.ts';
 
 function logged(write: (log: ReturnType<typeof createLogger>) => void): Record<string, unknown>[] {
   const lines: string[] = [];
@@ -25,7 +25,7 @@ test('a line has its level as a word, its time in ISO 8601, and the worker', () 
 });
 
 test('errors keep code, hint, cause and stack', () => {
-  const cause = Object.assign(new Error('refused'), { code: 'ECONNREFUSED' });
+  const cause = Object.assign(new Error('in use'), { code: 'EADDRINUSE' });
   const err = new LoopError('LOOP_PORT_IN_USE', 'no', { hint: 'do', cause });
   const [line] = logged((log) => log.error({ err }, 'failed'));
   expect(line).toMatchObject({
@@ -35,9 +35,28 @@ test('errors keep code, hint, cause and stack', () => {
       hint: 'do',
       message: 'no',
       stack: expect.stringContaining('logger.test.ts'),
-      cause: { code: 'ECONNREFUSED', message: 'refused' },
+      cause: { code: 'EADDRINUSE', message: 'in use', stack: expect.stringContaining('in use') },
     },
   });
+});
+
+test('what is away is said without a stack, however deep the reason is', () => {
+  const refused = Object.assign(new Error('connect ECONNREFUSED'), { code: 'ECONNREFUSED' });
+  const shuttingDown = Object.assign(new Error('the database system is shutting down'), { code: '57P03' });
+  const sinkAway = Object.assign(new Error('no answer', { cause: new Error('503') }), { kind: 'away' });
+  const lines = logged((log) => {
+    log.error({ err: refused }, 'tick failed');
+    log.error({ err: new Error('fetch failed', { cause: new TypeError('x', { cause: refused }) }) }, 'away');
+    log.error({ err: shuttingDown }, 'tick failed');
+    log.warn({ err: sinkAway }, 'pausing');
+    log.warn({ err: new Error('Connection terminated unexpectedly') }, 'lost');
+    log.error({ err: Object.assign(new Error('no such table'), { code: '42P01' }) }, 'ours');
+  });
+  expect(lines.map((line) => JSON.stringify(line).includes('"stack"'))).toEqual([
+    ...Array.from({ length: 5 }, () => false),
+    true,
+  ]);
+  expect(lines[1]).toMatchObject({ err: { cause: { cause: { code: 'ECONNREFUSED' } } } });
 });
 
 test('nothing secret gets through: telling names at any depth, child bindings, credentials inside texts', () => {
@@ -55,6 +74,22 @@ test('nothing secret gets through: telling names at any depth, child bindings, c
   expect(lines).toHaveLength(5);
   expect(JSON.stringify(lines)).not.toContain('hunter2');
   expect(lines[2]?.['msg']).toBe('at postgresql://[redacted]@db:5432/x');
+});
+
+test('credentials with an @ or a quote in them are redacted as a whole, and what is none stays', () => {
+  const texts: readonly [string, string][] = [
+    ["postgres://app:a@b'c@db/x", 'postgres://[redacted]@db/x'],
+    ['https://key@host, postgres://u:p@h', 'https://[redacted]@host, postgres://[redacted]@h'],
+    ['https://host/a@b and https://host?mail=a@b', 'https://host/a@b and https://host?mail=a@b'],
+  ];
+  for (const [text, expected] of texts) expect(redactText(text)).toBe(expected);
+});
+
+test('a word of megabytes is written like any other', () => {
+  for (const word of ['a', 'a.', '://', 'a://', 'a://b@', '@']) {
+    const long = word.repeat(4_000_000 / word.length);
+    expect(logged((log) => log.warn(long))[0]?.['msg']).toHaveLength(redactText(long).length);
+  }
 });
 
 test('what cannot be written as JSON is written all the same', () => {
