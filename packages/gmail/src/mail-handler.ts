@@ -8,7 +8,7 @@ import type {
   HandlerContext,
   OutboxEvent,
 } from '@pulsebox/outbox';
-import { SinkError } from '@pulsebox/outbox';
+import { inProcessSpan, SinkError } from '@pulsebox/outbox';
 import type { Pool } from 'pg';
 import { gmailMailbox } from './gmail-client.ts';
 import type { GmailApi } from './gmail-client.ts';
@@ -68,7 +68,11 @@ export function mailHandler(options: MailHandlerOptions): Handler {
     async function takeSome(): Promise<void> {
       for (const work of left) {
         context.signal.throwIfAborted();
-        ended.push(await workOn(work, ownMs, options, context));
+        // In the trace of the events that tell of it, whatever other mailboxes the batch tells of.
+        const { group } = batch;
+        ended.push(
+          await inProcessSpan({ group, events: work.events }, () => workOn(work, ownMs, options, context)),
+        );
         context.progress();
       }
     }

@@ -1,8 +1,9 @@
 // The handler of the group `imports`, and the queue that it feeds: an event asks for a run, and runs take hours.
 
 import { defineQueue } from '@pulsebox/jobs';
-import type { JobHandler, Jobs, Queue } from '@pulsebox/jobs';
-import type { Batch, BatchOutcome, EventFailure, Handler, JsonValue } from '@pulsebox/outbox';
+import type { JobHandler, Jobs, JobToSend, Queue } from '@pulsebox/jobs';
+import { traceOf } from '@pulsebox/outbox';
+import type { Batch, BatchOutcome, EventFailure, Handler, JsonValue, OutboxEvent } from '@pulsebox/outbox';
 import { isJobId } from './import-job.ts';
 import { IMPORT_REQUESTED } from './request-import.ts';
 import { runImport } from './run-import.ts';
@@ -11,6 +12,8 @@ import type { ImportWorld } from './run-import.ts';
 export interface ImportJobData {
   readonly jobId: string;
 }
+
+interface RequestedImport extends ImportJobData, Pick<JobToSend<ImportJobData>, 'trace'> {}
 
 /**
  * What is to be done stands in the import's row; a job only says that somebody should look. `short`: while one of an
@@ -28,8 +31,9 @@ export const importsQueue: Queue<ImportJobData> = defineQueue<ImportJobData>('im
 export function importsHandler(jobs: Jobs): Handler {
   return async ({ events }: Batch): Promise<BatchOutcome> => {
     const failed: EventFailure[] = [];
-    const asked = new Set<string>();
-    for (const { topic, payload, position } of events) {
+    const asked = new Map<string, RequestedImport>();
+    for (const event of events) {
+      const { topic, payload, position } = event;
       if (topic !== IMPORT_REQUESTED) continue;
       const jobId = jobIdOf(payload);
       if (jobId === undefined)
@@ -38,20 +42,26 @@ export function importsHandler(jobs: Jobs): Handler {
           reason: `expected the payload of ${IMPORT_REQUESTED} to have a job_id that is a UUID (IMPORTS_REQUEST_INVALID)`,
           retryable: false,
         });
-      else asked.add(jobId);
+      else asked.set(jobId, { jobId, ...tracedAs(event) });
     }
-    await sendImports(jobs, [...asked]);
+    await sendImports(jobs, [...asked.values()]);
     return { failed };
   };
 }
 
+/** The run is a part of the trace that asked for it, whatever else is in the batch. */
+function tracedAs(event: OutboxEvent): Pick<RequestedImport, 'trace'> {
+  const trace = traceOf(event);
+  return trace === undefined ? {} : { trace };
+}
+
 /** One that waits already is enough. */
-export async function sendImports(jobs: Jobs, jobIds: readonly string[]): Promise<void> {
-  if (jobIds.length === 0) return;
+export async function sendImports(jobs: Jobs, requested: readonly RequestedImport[]): Promise<void> {
+  if (requested.length === 0) return;
   await jobs.ensureQueue(importsQueue);
   await jobs.sendAll(
     importsQueue,
-    jobIds.map((jobId) => ({ data: { jobId }, key: jobId })),
+    requested.map(({ jobId, ...trace }) => ({ data: { jobId }, key: jobId, ...trace })),
   );
 }
 

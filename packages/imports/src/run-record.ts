@@ -1,6 +1,7 @@
 // What a run reads from the import's row and writes into it. Every run has a number, and every write names it: a worker
 // that was thought dead, and comes back, changes nothing.
 
+import { traceHeaders } from '@pulsebox/outbox';
 import type { Queryable } from '@pulsebox/postgres';
 import type { ImportFormat } from './detect-format.ts';
 import type { FilePrefix } from './file-bytes.ts';
@@ -100,8 +101,9 @@ const PAUSE_RUN = `
   update app.import_jobs set state = 'paused', wanted = null, beat_at = clock_timestamp(), seconds_left = null
    where job_id = $1 and run = $2 and state = 'running' and wanted = 'pause'`;
 
-/** $1 key, $2 payload. */
-const EMIT_PUSH = `insert into outbox.event (topic, key, payload) values ('push.requested', $1, $2)`;
+/** $1 key, $2 payload, $3 headers. */
+const EMIT_PUSH = `
+  insert into outbox.event (topic, key, payload, headers) values ('push.requested', $1, $2, $3)`;
 
 /** Undefined: nothing is to be run here. */
 export async function beginRun(db: Queryable, jobId: string, runner: string): Promise<Run | undefined> {
@@ -194,7 +196,7 @@ export async function endRun(db: Queryable, run: Run, end: RunEnd, counts: Impor
     data: { job_id: run.jobId, state: end.state, ...counts },
   };
   const payload = { user_id: run.ownerId, payload: notification };
-  await db.query(EMIT_PUSH, [`user:${run.ownerId}`, JSON.stringify(payload)]);
+  await db.query(EMIT_PUSH, [`user:${run.ownerId}`, JSON.stringify(payload), traceHeaders() ?? {}]);
 }
 
 function summaryOf(counts: ImportCounts): string {

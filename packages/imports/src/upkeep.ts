@@ -56,7 +56,10 @@ export function upkeepLoop(options: UpkeepOptions): Loop {
       const forgotten = await bounded(forgottenImports);
       if (forgotten.length > 0) {
         log.debug({ imports: forgotten }, 'imports that nobody has been heard of running are sent again');
-        await sendImports(jobs, forgotten);
+        await sendImports(
+          jobs,
+          forgotten.map((jobId) => ({ jobId })),
+        );
       }
       if (metrics !== undefined) await bounded(async (db) => setGauges(db, metrics));
       const pruned = await bounded(async (db) => prune(db, options.keepSeconds));

@@ -1,5 +1,6 @@
 // Items of a chunk into the table, together with their events; or, in a dry run, only what would become of them.
 
+import { traceHeaders } from '@pulsebox/outbox';
 import type { Queryable } from '@pulsebox/postgres';
 import pg from 'pg';
 import type { ItemRow } from './item-row.ts';
@@ -31,7 +32,7 @@ export interface Written {
 
 /**
  * Result: one row of counts. $1 organisation, $2 ids, $3 names, $4 texts, $5 data, $6 sources, $7 created, $8 updated at,
- * $9 hashes; $10 update what is there, $11 emit events. No id twice.
+ * $9 hashes; $10 update what is there, $11 emit events, $12 their headers. No id twice.
  *
  * Each id is looked up by the unique index; `offset 0` keeps it a probe a row, whatever the statistics say of a table
  * that was empty a moment ago. Only rows that differ reach the upsert, since ON CONFLICT locks a row, which writes it,
@@ -65,8 +66,8 @@ export const WRITE_ITEMS = `
       where $10 and items.content_hash is distinct from excluded.content_hash
     returning item_id, xmax = 0 as created
   ), emitted as (
-    insert into outbox.event (topic, key, payload)
-    select 'item.upserted', 'item:' || item_id, jsonb_build_object('item_id', item_id, 'org_id', $1::text)
+    insert into outbox.event (topic, key, payload, headers)
+    select 'item.upserted', 'item:' || item_id, jsonb_build_object('item_id', item_id, 'org_id', $1::text), $12::jsonb
     from written where $11
   )
   select (select count(*) from compared where same)::int as same,
@@ -74,7 +75,7 @@ export const WRITE_ITEMS = `
          count(*) filter (where not created)::int as updated
   from written`;
 
-/** What WRITE_ITEMS would say. Parameters as there, without $7, $8 and $11: $7 hashes, $8 update what is there. Reads only. */
+/** What WRITE_ITEMS would say. Parameters as there, without $7, $8, $11 and $12: $7 hashes, $8 update what is there. Reads only. */
 export const COMPARE_ITEMS = `
   with given as (
     select * from unnest($2::text[], $3::text[], $4::text[], $5::jsonb[], $6::text[], $7::bytea[])
@@ -202,6 +203,7 @@ async function writeStatement(
             hashes,
             updateExisting,
             emitEvents,
+            traceHeaders() ?? {},
           ],
         },
   );

@@ -44,7 +44,7 @@ describe.each([
   }
 
   test('the items of a chunk are found by their ids, one probe each', async () => {
-    const write = await planOf(WRITE_ITEMS, [...content, of(null), of(null), hashes, true, true]);
+    const write = await planOf(WRITE_ITEMS, [...content, of(null), of(null), hashes, true, true, {}]);
     const compare = await planOf(COMPARE_ITEMS, [...content, hashes, true]);
     for (const plan of [write, compare]) {
       expect(plan).toMatch(/Index Scan using items_org_id_canonical_id_key on items/);

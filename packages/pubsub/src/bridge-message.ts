@@ -1,5 +1,6 @@
 // An event of the log as a message of Pub/Sub.
 
+import { traceOf } from '@pulsebox/outbox';
 import type { OutboxEvent } from '@pulsebox/outbox';
 
 export interface BridgeMessage {
@@ -23,7 +24,8 @@ const LARGEST_ATTRIBUTE_BYTES = 1_024;
 
 /**
  * The data is the payload as JSON. Attributes: `position` and `topic` of the event, `created_at` in ISO 8601, and `headers`
- * as JSON where the event has some.
+ * as JSON where the event has some. Of headers that name a
+ * trace, `traceparent` and `tracestate` are attributes as well, and `googclient_traceparent`, which Google's clients read.
  */
 export function bridgeMessage(event: OutboxEvent): BridgeMessageResult {
   const { position, topic, key, payload, headers, createdAt } = event;
@@ -34,6 +36,7 @@ export function bridgeMessage(event: OutboxEvent): BridgeMessageResult {
     topic,
     created_at: createdAt.toISOString(),
     ...(headersText === '{}' ? {} : { headers: headersText }),
+    ...traceAttributes(event),
   };
   const headersBytes = Buffer.byteLength(headersText);
   if (headersBytes > LARGEST_ATTRIBUTE_BYTES) {
@@ -48,6 +51,13 @@ export function bridgeMessage(event: OutboxEvent): BridgeMessageResult {
     return { fits: false, reason: tooLarge('an event', size, LARGEST_MESSAGE_BYTES) };
   }
   return { fits: true, message: { event, data, attributes, orderingKey, size } };
+}
+
+/** The event's own: it is passed on, and whoever receives it continues where the producer was. */
+function traceAttributes(event: OutboxEvent): Readonly<Record<string, string>> {
+  const trace = traceOf(event);
+  const traceparent = trace?.['traceparent'];
+  return traceparent === undefined ? {} : { ...trace, googclient_traceparent: traceparent };
 }
 
 function tooLarge(what: string, bytes: number, most: number): string {

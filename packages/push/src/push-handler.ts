@@ -1,6 +1,7 @@
 // The handler of the group `push`: from a batch of events to what became of each of them.
 
-import type { Jobs } from '@pulsebox/jobs';
+import type { Jobs, JobToSend } from '@pulsebox/jobs';
+import { inProcessSpan, traceOf } from '@pulsebox/outbox';
 import type { Batch, BatchOutcome, EventFailure, Handler, HandlerContext } from '@pulsebox/outbox';
 import type { Pool } from 'pg';
 import { broadcastJob, broadcastQueue } from './broadcast.ts';
@@ -36,7 +37,8 @@ export function pushHandler(options: PushHandlerOptions): Handler {
   const { jobs, defaultTtlSeconds } = options;
   let queuesEnsured = false;
 
-  return async ({ events }: Batch, context: HandlerContext): Promise<BatchOutcome> => {
+  return async (batch: Batch, context: HandlerContext): Promise<BatchOutcome> => {
+    const { events } = batch;
     const failed: EventFailure[] = [];
     const requests: PushRequest[] = [];
     for (const event of events) {
@@ -57,11 +59,21 @@ export function pushHandler(options: PushHandlerOptions): Handler {
     queuesEnsured = true;
     const broadcasts = requests.filter(({ userId }) => userId === null);
     // A job by itself: a million subscriptions take minutes, and nobody else is to wait for them.
-    await jobs.sendAll(broadcastQueue, broadcasts.map(broadcastJob));
+    await jobs.sendAll(
+      broadcastQueue,
+      broadcasts.map((request) => Object.assign(broadcastJob(request), traceOfRequest(batch, request))),
+    );
     const users = requests.filter(({ userId }) => userId !== null);
-    if (users.length > 0) failed.push(...(await deliverToUsers(options, users, context)));
+    if (users.length > 0) failed.push(...(await deliverToUsers(options, users, { ...context, batch })));
     return { failed };
   };
+}
+
+/** In the trace of its own event, where that has one; else in the batch's. */
+function traceOfRequest({ events }: Batch, { position }: PushRequest): Pick<JobToSend<object>, 'trace'> {
+  const event = events.find((one) => one.position === position);
+  const trace = event === undefined ? undefined : traceOf(event);
+  return trace === undefined ? {} : { trace };
 }
 
 async function ensureQueues(jobs: Jobs): Promise<void> {
@@ -71,8 +83,9 @@ async function ensureQueues(jobs: Jobs): Promise<void> {
 async function deliverToUsers(
   { pool, deliverer, recorder, concurrency }: PushHandlerOptions,
   requests: readonly PushRequest[],
-  { signal, progress, log }: HandlerContext,
+  { signal, progress, log, batch }: HandlerContext & { readonly batch: Batch },
 ): Promise<EventFailure[]> {
+  const eventOf = new Map(batch.events.map((event) => [event.position, event]));
   const refusals = new Map<number, string[]>();
   const grace = graceAfter(signal);
 
@@ -96,7 +109,12 @@ async function deliverToUsers(
       await runLanes(lanesOf(page), { concurrency, signal }, async (lane) => {
         for (const delivery of lane) {
           if (signal.aborted) return;
-          const { over } = await deliver(delivery, page.nowMs + (performance.now() - readAtMs));
+          const nowMs = page.nowMs + (performance.now() - readAtMs);
+          const event = eventOf.get(delivery.position);
+          const events = event === undefined ? batch.events : [event];
+          const { over } = await inProcessSpan({ group: batch.group, events }, () =>
+            deliver(delivery, nowMs),
+          );
           if (over) return;
         }
       });

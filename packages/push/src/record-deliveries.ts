@@ -1,6 +1,6 @@
 // Writes down what became of deliveries, and what follows from it for their subscriptions and for the retries.
 
-import type { Jobs } from '@pulsebox/jobs';
+import type { Jobs, JobToSend } from '@pulsebox/jobs';
 import { boundedTransaction } from '@pulsebox/postgres';
 import type { Queryable } from '@pulsebox/postgres';
 import type { Pool } from 'pg';
@@ -12,6 +12,8 @@ export interface RecordedDelivery {
   readonly outcome: DeliveryOutcome;
   /** With `waiting`: how long, in milliseconds. */
   readonly retryInMs?: number;
+  /** With `waiting`: the trace that the retry is a part of. */
+  readonly trace?: JobToSend<object>['trace'];
 }
 
 /**
@@ -66,8 +68,8 @@ export async function recordDeliveries(
   jobs: Jobs,
   recorded: readonly RecordedDelivery[],
 ): Promise<number> {
-  const retries = recorded.flatMap(({ delivery, outcome, retryInMs = 0 }) =>
-    outcome === 'waiting' ? [retryJob(delivery, retryInMs)] : [],
+  const retries = recorded.flatMap(({ delivery, outcome, retryInMs = 0, trace }) =>
+    outcome === 'waiting' ? [{ ...retryJob(delivery, retryInMs), trace }] : [],
   );
   // By far the most often there are none, and one statement is a transaction by itself.
   if (retries.length === 0) return await writeRecords(pool, recorded);

@@ -4,6 +4,7 @@
 
 import { setTimeout as delay } from 'node:timers/promises';
 import type { Jobs } from '@pulsebox/jobs';
+import { traceHeaders } from '@pulsebox/outbox';
 import type { Pool } from 'pg';
 import { recordDeliveries } from './record-deliveries.ts';
 import type { RecordedDelivery } from './record-deliveries.ts';
@@ -68,7 +69,9 @@ export function createRecorder(options: RecorderOptions): Recorder {
   return {
     record(recorded): Promise<void> {
       return new Promise((resolve, reject) => {
-        waiting.push({ recorded, resolve, reject });
+        // A write is of many deliveries: the trace of each is known here alone.
+        const traced = recorded.outcome === 'waiting' ? { ...recorded, trace: traceHeaders() } : recorded;
+        waiting.push({ recorded: traced, resolve, reject });
         void writeAll();
       });
     },

@@ -50,6 +50,9 @@ export type {
 export { startPushService } from './push-service.ts';
 export type { PgBouncer } from './pgbouncer.ts';
 export { pgBouncerInstalled, startPgBouncer } from './pgbouncer.ts';
+export type { CollectorAnswer, OtlpCollector } from './otlp-collector.ts';
+export { startOtlpCollector } from './otlp-collector.ts';
+export type { CollectedSpan } from './otlp-spans.ts';
 export type { PubSubEmulator } from './pubsub-emulator.ts';
 export { findPubSubEmulator, startPubSubEmulator } from './pubsub-emulator.ts';
 export type { PublishFault, PubSubStandIn, PubSubStandInOptions } from './pubsub-stand-in.ts';

@@ -4,7 +4,7 @@
 import { randomBytes } from 'node:crypto';
 import { mkdtemp, rm, writeFile } from 'node:fs/promises';
 import { createServer } from 'node:https';
-import type { IncomingMessage, ServerResponse } from 'node:http';
+import type { IncomingHttpHeaders, IncomingMessage, ServerResponse } from 'node:http';
 import type { AddressInfo, Socket } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
@@ -40,6 +40,7 @@ export interface RecordedKubernetesRequest {
   readonly method: string;
   readonly path: string;
   readonly search: URLSearchParams;
+  readonly headers: IncomingHttpHeaders;
   readonly body: unknown;
   status: number | undefined;
 }
@@ -104,6 +105,7 @@ export async function startKubernetesStandIn(): Promise<KubernetesStandIn> {
       method: request.method ?? 'GET',
       path: url.pathname,
       search: url.searchParams,
+      headers: request.headers,
       body: text === '' ? undefined : parsed(text),
       status: undefined,
     };

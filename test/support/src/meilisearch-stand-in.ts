@@ -3,7 +3,7 @@
 // limit. Faults are injected by tests; every request is recorded.
 
 import { createServer } from 'node:http';
-import type { IncomingMessage, ServerResponse } from 'node:http';
+import type { IncomingHttpHeaders, IncomingMessage, ServerResponse } from 'node:http';
 import type { AddressInfo } from 'node:net';
 import type { StandInFault, StandInIndex } from './meilisearch-index.ts';
 import { answer, refusal } from './meilisearch-routes.ts';
@@ -20,6 +20,8 @@ export interface MeilisearchStandInOptions {
   readonly taskMs?: number;
   /** Default 100 MB. */
   readonly payloadLimitBytes?: number;
+  /** Told of each request as it comes, before its answer: for measurements. */
+  readonly onRequest?: (request: RecordedRequest) => void;
 }
 
 export interface RecordedRequest {
@@ -27,6 +29,7 @@ export interface RecordedRequest {
   /** Without its query. */
   readonly path: string;
   readonly bytes: number;
+  readonly headers: IncomingHttpHeaders;
   readonly body: unknown;
 }
 
@@ -94,7 +97,9 @@ export async function startMeilisearchStandIn(
     const text = await bodyOf(request);
     const bytes = Buffer.byteLength(text);
     const body: unknown = text === '' ? undefined : JSON.parse(text);
-    requests.push({ method, path: url.pathname, bytes, body });
+    const recorded = { method, path: url.pathname, bytes, headers: request.headers, body };
+    requests.push(recorded);
+    options.onRequest?.(recorded);
 
     const injection = injections.find(
       (one) => one.left > 0 && one.method === method && one.path.test(url.pathname),

@@ -76,6 +76,8 @@ export interface PushServiceOptions {
   readonly latencyMs?: number;
   /** False: count, and check nothing; for measurements. Default true. */
   readonly check?: boolean;
+  /** Told of each message that is taken, before its answer: for measurements. */
+  readonly onReceived?: (push: ReceivedPush) => void;
 }
 
 const LONGEST_BODY = 4_096;
@@ -140,7 +142,9 @@ export async function startPushService(options: PushServiceOptions = {}): Promis
     const browser = browsers.get(endpoint);
     if (browser === undefined) return { status: 404 };
     try {
-      received.push(checked(request, body, endpoint, browser));
+      const push = checked(request, body, endpoint, browser);
+      received.push(push);
+      options.onReceived?.(push);
     } catch (error) {
       violations.push(error instanceof Error ? error.message : String(error));
       return { status: 400, body: 'broken rule' };
@@ -161,6 +165,8 @@ export async function startPushService(options: PushServiceOptions = {}): Promis
     if (method !== 'POST') throw new Error(`method ${method}`);
     if (header('content-encoding') !== 'aes128gcm') throw new Error('another content encoding');
     if (body.length > LONGEST_BODY) throw new Error(`${body.length} bytes`);
+    // A push service is a stranger: what happens inside of the sender is none of its business.
+    if (header('traceparent') !== undefined) throw new Error('a trace of the sender');
     const ttl = header('ttl');
     if (ttl === undefined || !/^\d+$/.test(ttl)) throw new Error('no ttl');
     const topic = header('topic');
