@@ -1,7 +1,6 @@
 // Sends one message to one subscription: checked, encrypted, under one deadline, and always with an outcome.
 
 import { setMaxListeners } from 'node:events';
-import webPush from 'web-push';
 import type { Dispatcher } from 'undici';
 import { readAnswer } from './answer.ts';
 import type { Answer } from './answer.ts';
@@ -9,6 +8,8 @@ import { createBreaker } from './breaker.ts';
 import type { BreakerOptions } from './breaker.ts';
 import { openConnections } from './connections.ts';
 import type { ConnectionOptions } from './connections.ts';
+import type { EncryptionKeys } from './encryption.ts';
+import { createEncryptor } from './encryptor.ts';
 import { parseEndpoint, parseOrigin } from './endpoint.ts';
 import type { Endpoint, EndpointPolicy } from './endpoint.ts';
 import type { PushMessage } from './message.ts';
@@ -18,12 +19,8 @@ import type { Vapid } from './vapid-keys.ts';
 import { vapidHeaders } from './vapid-headers.ts';
 
 /** What a browser hands to the page that subscribes. */
-export interface SubscriptionKeys {
+export interface SubscriptionKeys extends EncryptionKeys {
   readonly endpoint: string;
-  /** The browser's public key, 65 bytes in base64url. */
-  readonly p256dh: string;
-  /** 16 bytes in base64url. */
-  readonly auth: string;
 }
 
 /**
@@ -83,6 +80,7 @@ export function createPushSender(options: PushSenderOptions): PushSender {
   const timeoutMs = options.timeoutMs ?? 10_000;
   const headers = vapidHeaders(vapid);
   const breaker = createBreaker(options.breaker);
+  const encryptor = createEncryptor();
   const connections = openConnections({ ...options, ...policy, timeoutMs });
 
   async function attempt(
@@ -152,7 +150,7 @@ export function createPushSender(options: PushSenderOptions): PushSender {
         const retryAfterMs = Math.ceil(admission.retryInMs);
         return { kind: 'held', origin, detail: `${origin} failed too often of late`, retryAfterMs };
       }
-      const body = encrypt(subscription, message);
+      const body = await encryptor.encrypt(subscription, message.plaintext);
       if (body === undefined) {
         breaker.abandoned(origin);
         return { kind: 'invalid', origin, detail: 'the keys of the subscription are not those of a browser' };
@@ -161,26 +159,15 @@ export function createPushSender(options: PushSenderOptions): PushSender {
       report(outcome, origin, sendOptions.owner ?? subscription.endpoint);
       return outcome;
     },
-    close: () => connections.close(),
+    async close(): Promise<void> {
+      await encryptor.close();
+      await connections.close();
+    },
   };
 }
 
-/** How an uncompressed point begins. */
-const UNCOMPRESSED = 4;
-
 const TIMED_OUT = new Error('timed out');
 const GIVEN_UP = new Error('given up');
-
-/** Undefined: no key agreement is possible with such keys. */
-function encrypt({ p256dh, auth }: SubscriptionKeys, { plaintext }: PushMessage): Buffer | undefined {
-  // Other ways to write a point down (RFC 8291 allows this one) make a body that the browser cannot read.
-  if (Buffer.from(p256dh, 'base64url')[0] !== UNCOMPRESSED) return undefined;
-  try {
-    return webPush.encrypt(p256dh, auth, plaintext, 'aes128gcm').cipherText;
-  } catch {
-    return undefined;
-  }
-}
 
 async function readResponse({ statusCode, headers, body }: Dispatcher.ResponseData): Promise<Answer> {
   const retryAfter = headers['retry-after'];

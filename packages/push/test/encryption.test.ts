@@ -1,10 +1,11 @@
 // The cryptography, against the example of RFC 8291 and a browser's own side of it.
 
-import { createECDH } from 'node:crypto';
+import { createECDH, ECDH } from 'node:crypto';
 import { createRequire } from 'node:module';
+import { LONGEST_PLAINTEXT } from '@pulsebox/push';
 import { browserKeys } from '@pulsebox/test-support';
-import webPush from 'web-push';
 import { expect, test } from 'vitest';
+import { encryptMessage } from '../src/encryption.ts';
 
 /** RFC 8291, appendix A. */
 const example = {
@@ -18,22 +19,31 @@ const example = {
 } as const;
 
 interface Ece {
-  encrypt(plaintext: Buffer, options: Readonly<Record<string, unknown>>): Buffer;
+  decrypt(body: Buffer, options: Readonly<Record<string, unknown>>): Buffer;
 }
 
-test('the code that encrypts writes the example of RFC 8291 to the byte', () => {
-  // The very module that web-push calls, with the example's key and salt in the place of random ones.
+const keys = { p256dh: example.browserPublicKey, auth: example.auth };
+
+function pairOf(privateKey: string): ECDH {
+  const pair = createECDH('prime256v1');
+  pair.setPrivateKey(Buffer.from(privateKey, 'base64url'));
+  return pair;
+}
+
+test('the example of RFC 8291 is written to the byte', () => {
+  const oneTime = { pair: pairOf(example.serverPrivateKey), salt: Buffer.from(example.salt, 'base64url') };
+  const body = encryptMessage(keys, example.plaintext, oneTime);
+  expect(body?.toString('base64url')).toBe(example.body);
+});
+
+test('the code that web-push is built on reads what is written here, short or as long as it may be', () => {
   const ece = createRequire(createRequire(import.meta.url).resolve('web-push'))('http_ece') as Ece;
-  const privateKey = createECDH('prime256v1');
-  privateKey.setPrivateKey(Buffer.from(example.serverPrivateKey, 'base64url'));
-  const body = ece.encrypt(Buffer.from(example.plaintext), {
-    version: 'aes128gcm',
-    dh: example.browserPublicKey,
-    privateKey,
-    salt: example.salt,
-    authSecret: example.auth,
-  });
-  expect(body.toString('base64url')).toBe(example.body);
+  const privateKey = pairOf(example.browserPrivateKey);
+  for (const plaintext of ['{}', 'Grüße', 'x'.repeat(LONGEST_PLAINTEXT)]) {
+    const body = encryptMessage(keys, plaintext) ?? Buffer.alloc(0);
+    const read = ece.decrypt(body, { version: 'aes128gcm', privateKey, authSecret: example.auth });
+    expect(read.toString('utf8')).toBe(plaintext);
+  }
 });
 
 test('the browser of the stand-in reads the example of RFC 8291', () => {
@@ -44,11 +54,28 @@ test('the browser of the stand-in reads the example of RFC 8291', () => {
 
 test('a browser reads what is encrypted for it, another does not, and no two bodies share key or salt', () => {
   const browser = browserKeys();
-  const encrypted = (): Buffer =>
-    webPush.encrypt(browser.p256dh, browser.auth, 'Grüße', 'aes128gcm').cipherText;
+  const encrypted = (): Buffer => encryptMessage(browser, 'Grüße') ?? Buffer.alloc(0);
   const [one, other] = [encrypted(), encrypted()];
   expect(browser.decrypt(one)).toBe('Grüße');
   expect(() => browserKeys().decrypt(one)).toThrow('authenticate');
   expect(one.subarray(0, 16)).not.toEqual(other.subarray(0, 16));
   expect(one.subarray(21, 86)).not.toEqual(other.subarray(21, 86));
 });
+
+test.each([
+  ['nothing', ''],
+  ['a point written down in short', compressed(example.browserPublicKey)],
+  ['65 bytes that are no point', Buffer.concat([Buffer.of(4), Buffer.alloc(64, 7)]).toString('base64url')],
+  ['the point at infinity', Buffer.concat([Buffer.of(4), Buffer.alloc(64)]).toString('base64url')],
+])('there is no message for keys that are none: %s', (_name, p256dh) => {
+  expect(encryptMessage({ p256dh, auth: example.auth }, 'Hello')).toBeUndefined();
+});
+
+test('there is no message for a secret that is too short', () => {
+  const auth = Buffer.alloc(15).toString('base64url');
+  expect(encryptMessage({ p256dh: example.browserPublicKey, auth }, 'Hello')).toBeUndefined();
+});
+
+function compressed(point: string): string {
+  return ECDH.convertKey(point, 'prime256v1', 'base64url', 'base64url', 'compressed') as string;
+}
