@@ -14,6 +14,7 @@ const tasks = {
   demo: { build: true, command: ['node', 'apps/dev/dist/demo.js'] },
   test: { build: true, command: ['vitest', 'run'] },
   bench: { build: true, command: ['node', 'test/bench/main.ts'] },
+  soak: { build: true, command: ['node', 'test/bench/soak/main.ts'] },
   torture: { build: false, command: ['node', '--conditions=source', 'test/torture/main.ts'] },
 };
 

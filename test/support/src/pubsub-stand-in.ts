@@ -44,6 +44,8 @@ export interface PubSubStandIn {
   /** Acknowledgements are neither taken nor answered, until it is called with false. */
   ignoreAcknowledgements(ignore: boolean): void;
   failPublish(fault: PublishFault): void;
+  /** Forgets what was published, delivered and acknowledged; what is not acknowledged stays. */
+  forget(): void;
   close(): Promise<void>;
 }
 
@@ -67,6 +69,8 @@ export interface PubSubStandInOptions {
   readonly port?: number;
   /** Say something on every stream this often, unasked. Google only answers, and is asked every 30 s. Default: never. */
   readonly keepAliveEveryMs?: number;
+  /** Told of what is published, before it is answered: for measurements. */
+  readonly onPublished?: (topic: string, messages: readonly StoredMessage[]) => void;
 }
 
 export async function startPubSubStandIn(options: PubSubStandInOptions = {}): Promise<PubSubStandIn> {
@@ -109,6 +113,7 @@ export async function startPubSubStandIn(options: PubSubStandInOptions = {}): Pr
         return { messageId: String(messageIds), data, attributes, orderingKey, publishTime: new Date() };
       });
       stored.push(...taken);
+      options.onPublished?.(topic, taken);
       for (const subscription of subscriptions.values()) {
         if (subscription.topic === topic) for (const message of taken) subscription.take(message);
       }
@@ -262,6 +267,13 @@ export async function startPubSubStandIn(options: PubSubStandInOptions = {}): Pr
     },
     failPublish(fault): void {
       faults.push({ fault, left: fault.times ?? 1 });
+    },
+    forget(): void {
+      for (const messages of topics.values()) messages.length = 0;
+      for (const subscription of subscriptions.values()) {
+        subscription.deliveries.length = 0;
+        subscription.acknowledged.length = 0;
+      }
     },
     async close(): Promise<void> {
       clearInterval(keepAlive);
