@@ -4,7 +4,7 @@
 import { eventually, runProgram } from '@pulsebox/test-support';
 import { beforeEach, describe, expect, test } from 'vitest';
 import { registerGroup } from '../src/group/consumer-group.ts';
-import { laneLeaseName } from '../src/lease/store-cursor.ts';
+import { laneLeaseName } from '../src/lease/lane-of-group.ts';
 import { parkingLane } from './parking-lane.ts';
 
 const lane = parkingLane();

@@ -11,7 +11,7 @@ import { replayDead } from '../src/dead/dead-replay.ts';
 import { emit } from '../src/log/emit.ts';
 import { claimParked } from '../src/parked/redrive-claim.ts';
 import { resizeGroup } from '../src/group/resize-group.ts';
-import { laneLeaseName } from '../src/lease/store-cursor.ts';
+import { laneLeaseName } from '../src/lease/lane-of-group.ts';
 import { lookAtDue } from '../src/parked/redrive-due.ts';
 import { labelOf } from './log-reader.ts';
 import { park } from './parked-rows.ts';

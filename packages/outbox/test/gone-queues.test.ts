@@ -5,7 +5,7 @@ import { registerGroup } from '../src/group/consumer-group.ts';
 import { deleteGoneQueues } from '../src/group/gone-queues.ts';
 import { resizeGroup } from '../src/group/resize-group.ts';
 import { seekGroup } from '../src/group/seek-group.ts';
-import { laneLeaseName } from '../src/lease/store-cursor.ts';
+import { laneLeaseName } from '../src/lease/lane-of-group.ts';
 import { parkingLane } from './parking-lane.ts';
 import type { RunningRelay } from './relay-runner.ts';
 

@@ -7,7 +7,7 @@ import { finishResize } from '../src/group/finish-resize.ts';
 import { openLaneSession } from '../src/lane/lane-session.ts';
 import type { LaneSession } from '../src/lane/lane-session.ts';
 import { resizeGroup } from '../src/group/resize-group.ts';
-import { laneLeaseName } from '../src/lease/store-cursor.ts';
+import { laneLeaseName } from '../src/lease/lane-of-group.ts';
 import { faults } from './interleaving.ts';
 import { labelOf } from './log-reader.ts';
 import { openWriter } from './writer.ts';

@@ -9,7 +9,7 @@ import { groupStatus } from '../src/group/group-status.ts';
 import { outboxMetrics } from '../src/outbox-metrics.ts';
 import { resizeGroup } from '../src/group/resize-group.ts';
 import { SinkError } from '../src/deliver/sink-error.ts';
-import { laneLeaseName } from '../src/lease/store-cursor.ts';
+import { laneLeaseName } from '../src/lease/lane-of-group.ts';
 import { createWaker } from '../src/lane/waker.ts';
 import type { Waker } from '../src/lane/waker.ts';
 import { faults } from './interleaving.ts';

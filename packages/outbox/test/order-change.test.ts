@@ -3,7 +3,7 @@
 import { eventually } from '@pulsebox/test-support';
 import { beforeEach, describe, expect, test } from 'vitest';
 import { acquireLease } from '@pulsebox/postgres';
-import { laneLeaseName } from '../src/lease/store-cursor.ts';
+import { laneLeaseName } from '../src/lease/lane-of-group.ts';
 import { releaseWaiting } from '../src/parked/release-waiting.ts';
 import { parkingLane } from './parking-lane.ts';
 import { park } from './parked-rows.ts';

@@ -8,7 +8,8 @@ import type { OutboxEvent } from '../src/log/event.ts';
 import { storeCursorAndPark } from '../src/parked/park.ts';
 import { seekGroup } from '../src/group/seek-group.ts';
 import { SinkError } from '../src/deliver/sink-error.ts';
-import { laneLeaseName, loadCursor } from '../src/lease/store-cursor.ts';
+import { laneLeaseName } from '../src/lease/lane-of-group.ts';
+import { loadCursor } from '../src/lease/store-cursor.ts';
 import { parkingLane } from './parking-lane.ts';
 import type { LogLine, RunningRelay } from './relay-runner.ts';
 

@@ -8,7 +8,8 @@ import { acquireLease, createPool } from '@pulsebox/postgres';
 import type { Pool } from 'pg';
 import { afterAll, afterEach, beforeAll, inject } from 'vitest';
 import { emitAll } from '../src/log/emit.ts';
-import { laneLeaseName, loadCursor } from '../src/lease/store-cursor.ts';
+import { laneLeaseName } from '../src/lease/lane-of-group.ts';
+import { loadCursor } from '../src/lease/store-cursor.ts';
 import { quiet, runRelay } from './relay-runner.ts';
 import type { RunningRelay, RunOptions } from './relay-runner.ts';
 

@@ -7,7 +7,8 @@ import { emitAll } from '../src/log/emit.ts';
 import { outboxMetrics } from '../src/outbox-metrics.ts';
 import { createPause } from '../src/lane/pause.ts';
 import { SinkError } from '../src/deliver/sink-error.ts';
-import { laneLeaseName, loadCursor } from '../src/lease/store-cursor.ts';
+import { laneLeaseName } from '../src/lease/lane-of-group.ts';
+import { loadCursor } from '../src/lease/store-cursor.ts';
 import { quiet, runRelay } from './relay-runner.ts';
 import type { LogLine, RunningRelay, RunOptions } from './relay-runner.ts';
 

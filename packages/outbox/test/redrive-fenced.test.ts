@@ -3,7 +3,7 @@
 import { eventually } from '@pulsebox/test-support';
 import { beforeEach, describe, expect, test } from 'vitest';
 import type { BatchOutcome } from '../src/deliver/handler.ts';
-import { laneLeaseName } from '../src/lease/store-cursor.ts';
+import { laneLeaseName } from '../src/lease/lane-of-group.ts';
 import { parkingLane } from './parking-lane.ts';
 
 const lane = parkingLane();

@@ -7,7 +7,8 @@ import { afterAll, afterEach, beforeAll, describe, expect, inject, test } from '
 import { emitAll } from '../src/log/emit.ts';
 import { outboxMetrics } from '../src/outbox-metrics.ts';
 import { SinkError } from '../src/deliver/sink-error.ts';
-import { laneLeaseName, loadCursor } from '../src/lease/store-cursor.ts';
+import { laneLeaseName } from '../src/lease/lane-of-group.ts';
+import { loadCursor } from '../src/lease/store-cursor.ts';
 import type { StoredCursor } from '../src/lease/store-cursor.ts';
 import { createWaker } from '../src/lane/waker.ts';
 import { quiet, runRelay } from './relay-runner.ts';

@@ -9,7 +9,8 @@ import { makeRoom } from '../src/log/partitions.ts';
 import { readBatch } from '../src/read/read-batch.ts';
 import { dropOldestPartition } from '../src/upkeep/retention.ts';
 import type { RetentionOutcome } from '../src/upkeep/retention.ts';
-import { laneLeaseName, loadCursor, storeCursor } from '../src/lease/store-cursor.ts';
+import { laneLeaseName } from '../src/lease/lane-of-group.ts';
+import { loadCursor, storeCursor } from '../src/lease/store-cursor.ts';
 import { openWriter } from './writer.ts';
 import type { Writer } from './writer.ts';
 

@@ -10,13 +10,14 @@ import { emitAll } from '../src/log/emit.ts';
 import { readBatch } from '../src/read/read-batch.ts';
 import {
   LOAD_CURSOR,
-  laneLeaseName,
   loadCursor,
   pruneCursors,
   STORE_CURSOR,
   storeCursor,
 } from '../src/lease/store-cursor.ts';
-import type { LaneOfGroup, StoredCursor } from '../src/lease/store-cursor.ts';
+import { laneLeaseName } from '../src/lease/lane-of-group.ts';
+import type { LaneOfGroup } from '../src/lease/lane-of-group.ts';
+import type { StoredCursor } from '../src/lease/store-cursor.ts';
 import { planOf } from './plan.ts';
 
 let database: TestDatabase;

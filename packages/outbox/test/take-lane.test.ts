@@ -4,7 +4,7 @@ import type { TestDatabase } from '@pulsebox/test-support';
 import { afterEach, beforeEach, expect, inject, test } from 'vitest';
 import { registerGroup } from '../src/group/consumer-group.ts';
 import { resizeGroup } from '../src/group/resize-group.ts';
-import { laneLeaseName } from '../src/lease/store-cursor.ts';
+import { laneLeaseName } from '../src/lease/lane-of-group.ts';
 import { takeLane, withAllLanes } from '../src/lease/take-lane.ts';
 
 const group = 'g';

@@ -8,7 +8,7 @@ import { afterEach, beforeEach, expect, inject, test } from 'vitest';
 import { registerGroup } from '../src/group/consumer-group.ts';
 import { resizeGroup } from '../src/group/resize-group.ts';
 import { createWaker } from '../src/lane/waker.ts';
-import { laneLeaseName } from '../src/lease/store-cursor.ts';
+import { laneLeaseName } from '../src/lease/lane-of-group.ts';
 import { emitAll } from '../src/log/emit.ts';
 import { relay } from '../src/relay.ts';
 import { labelOf } from './log-reader.ts';

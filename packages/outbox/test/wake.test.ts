@@ -6,7 +6,7 @@ import type { Client } from 'pg';
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, inject, test } from 'vitest';
 import { emit } from '../src/log/emit.ts';
 import { setNotifyChannel } from '../src/log/notify-channel.ts';
-import { laneLeaseName } from '../src/lease/store-cursor.ts';
+import { laneLeaseName } from '../src/lease/lane-of-group.ts';
 import { announceSleep, nextRest } from '../src/lane/sleep.ts';
 import { createWaker } from '../src/lane/waker.ts';
 import type { Waker } from '../src/lane/waker.ts';

@@ -4,7 +4,7 @@
 import { deleteQueues } from '@pulsebox/jobs';
 import type { Queryable } from '@pulsebox/postgres';
 import { LOCK_GROUP } from '../lease/lock-group.ts';
-import { laneLeaseName, laneLeasePrefix } from '../lease/store-cursor.ts';
+import { laneLeaseName, laneLeasePrefix } from '../lease/lane-of-group.ts';
 
 /** Result: its lanes. $1 group. Index: consumer_group_pkey. 0 rows: it is retired, and has none. */
 const LANES_OF_GROUP = `select lanes from outbox.consumer_group where name = $1`;

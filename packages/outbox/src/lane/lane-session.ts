@@ -11,8 +11,10 @@ import type { LaneState } from '../lease/lane-state.ts';
 import { readBatch } from '../read/read-batch.ts';
 import type { ReadBatch } from '../read/batch.ts';
 import { readToBarrier } from '../read/read-to-barrier.ts';
-import { laneLeaseName, loadCursor, pruneCursors, storeCursor } from '../lease/store-cursor.ts';
-import type { LaneOfGroup, StoreOutcome, StoredCursor } from '../lease/store-cursor.ts';
+import { laneLeaseName } from '../lease/lane-of-group.ts';
+import { loadCursor, pruneCursors, storeCursor } from '../lease/store-cursor.ts';
+import type { LaneOfGroup } from '../lease/lane-of-group.ts';
+import type { StoreOutcome, StoredCursor } from '../lease/store-cursor.ts';
 
 export interface LaneSessionOptions {
   readonly db: Queryable;

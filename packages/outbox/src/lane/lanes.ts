@@ -7,7 +7,7 @@ import { laneHolders } from '../lease/lane-holders.ts';
 import { announceLanes } from '../lease/lane-notice.ts';
 import type { LaneReader } from './lane-reader.ts';
 import { stepOf } from '../lease/share-lanes.ts';
-import { laneLeaseName } from '../lease/store-cursor.ts';
+import { laneLeaseName } from '../lease/lane-of-group.ts';
 import type { Waker } from './waker.ts';
 
 export interface LanesOptions {

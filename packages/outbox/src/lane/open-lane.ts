@@ -6,7 +6,7 @@ import type { HeldLeaseEvents, Queryable } from '@pulsebox/postgres';
 import type { DeliveryOrder } from '../deliver/deliver.ts';
 import type { Handler } from '../deliver/handler.ts';
 import type { RetryPolicy } from '../deliver/retry.ts';
-import type { LaneOfGroup } from '../lease/store-cursor.ts';
+import type { LaneOfGroup } from '../lease/lane-of-group.ts';
 import { createCaution } from '../parked/attempt-caution.ts';
 import type { Caution } from '../parked/attempt-caution.ts';
 import type { Overdue } from '../parked/one-by-one.ts';

@@ -4,8 +4,8 @@
 import type { Queryable } from '@pulsebox/postgres';
 import type { LaneSlice } from '../read/batch.ts';
 import type { Barrier } from '../read/read-to-barrier.ts';
-import { laneLeaseName } from './store-cursor.ts';
-import type { LaneOfGroup } from './store-cursor.ts';
+import { laneLeaseName } from './lane-of-group.ts';
+import type { LaneOfGroup } from './lane-of-group.ts';
 
 export interface LaneState {
   readonly slice: LaneSlice;

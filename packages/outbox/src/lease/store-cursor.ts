@@ -2,11 +2,8 @@
 
 import type { Queryable } from '@pulsebox/postgres';
 import type { Cursor } from '../read/cursor.ts';
-
-export interface LaneOfGroup {
-  readonly group: string;
-  readonly lane: number;
-}
+import { laneLeaseName } from './lane-of-group.ts';
+import type { LaneOfGroup } from './lane-of-group.ts';
 
 export interface StoredCursor {
   readonly cursor: Cursor;
@@ -18,16 +15,6 @@ export interface StoredCursor {
 export type StoreOutcome =
   | { readonly advanced: true }
   | { readonly advanced: false; readonly reason: 'fenced' };
-
-/** The name of a lane's lease. */
-export function laneLeaseName(lane: LaneOfGroup): string {
-  return laneLeasePrefix(lane.group) + lane.lane;
-}
-
-/** What the names of a group's leases begin with, and those of its queues. */
-export function laneLeasePrefix(group: string): string {
-  return `outbox/${group}/`;
-}
 
 /**
  * Result: the cursor in force. $1 group, $2 lane. Index: cursor_pkey, backwards. 0 rows: the group is not registered.

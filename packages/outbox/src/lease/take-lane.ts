@@ -6,8 +6,8 @@ import type { HeldLease } from '@pulsebox/postgres';
 import type { Pool } from 'pg';
 import { announceLanes } from './lane-notice.ts';
 import { OutboxError } from '../outbox-error.ts';
-import { laneLeaseName } from './store-cursor.ts';
-import type { LaneOfGroup } from './store-cursor.ts';
+import { laneLeaseName } from './lane-of-group.ts';
+import type { LaneOfGroup } from './lane-of-group.ts';
 
 export interface TakeLaneOptions {
   readonly pool: Pool;

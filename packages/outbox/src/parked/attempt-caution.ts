@@ -9,7 +9,7 @@ import type { Queryable } from '@pulsebox/postgres';
 import { clearAttempt, loadAttempt, markAttempt } from './attempt.ts';
 import type { AttemptMark } from './attempt.ts';
 import { leaseLost } from '../lease/lease-lost.ts';
-import type { HeldLane } from './redrive-claim.ts';
+import type { HeldLane } from '../lease/lane-of-group.ts';
 
 export interface CautionOptions {
   readonly db: Queryable;

@@ -1,9 +1,8 @@
 // The mark of an attempt that may end its worker: written before the event is handed over, read by the next reader.
 
 import type { Queryable } from '@pulsebox/postgres';
-import type { HeldLane } from './redrive-claim.ts';
-import { laneLeaseName } from '../lease/store-cursor.ts';
-import type { LaneOfGroup } from '../lease/store-cursor.ts';
+import type { HeldLane, LaneOfGroup } from '../lease/lane-of-group.ts';
+import { laneLeaseName } from '../lease/lane-of-group.ts';
 
 export interface AttemptMark {
   readonly position: number;

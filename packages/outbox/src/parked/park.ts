@@ -5,8 +5,9 @@ import type { OutboxEvent } from '../log/event.ts';
 import type { Delivered, Failure } from '../deliver/deliver.ts';
 import { verdictOn } from '../deliver/retry.ts';
 import type { RetryPolicy, Verdict } from '../deliver/retry.ts';
-import { laneLeaseName } from '../lease/store-cursor.ts';
-import type { LaneOfGroup, StoredCursor } from '../lease/store-cursor.ts';
+import { laneLeaseName } from '../lease/lane-of-group.ts';
+import type { LaneOfGroup } from '../lease/lane-of-group.ts';
+import type { StoredCursor } from '../lease/store-cursor.ts';
 
 export interface EventToPark {
   readonly event: OutboxEvent;

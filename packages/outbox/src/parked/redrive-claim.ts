@@ -5,9 +5,9 @@ import type { Queryable } from '@pulsebox/postgres';
 import type { CustomTypesConfig } from 'pg';
 import type { JsonValue, OutboxEvent } from '../log/event.ts';
 import { boundedTypes, eventTypes, LEFT_OUT } from '../log/event-types.ts';
-import { OF_LANE } from './redrive-due.ts';
-import { laneLeaseName } from '../lease/store-cursor.ts';
-import type { LaneOfGroup } from '../lease/store-cursor.ts';
+import { OF_LANE } from './of-lane.ts';
+import { laneLeaseName } from '../lease/lane-of-group.ts';
+import type { HeldLane, LaneOfGroup } from '../lease/lane-of-group.ts';
 
 export interface ClaimedEvent {
   readonly event: OutboxEvent;
@@ -17,11 +17,6 @@ export interface ClaimedEvent {
   readonly claimedAtMs: number;
   /** `performance.now()` when the answer came, to go on counting from `claimedAtMs` here. */
   readonly receivedAtMs: number;
-}
-
-/** A lane under the lease that it is held by. */
-export interface HeldLane extends LaneOfGroup {
-  readonly token: number;
 }
 
 /**

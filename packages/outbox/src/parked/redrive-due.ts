@@ -2,9 +2,9 @@
 
 import type { Queryable } from '@pulsebox/postgres';
 import type { DeliveryOrder } from '../deliver/deliver.ts';
-import { laneLeaseName } from '../lease/store-cursor.ts';
-import type { LaneOfGroup } from '../lease/store-cursor.ts';
-import type { HeldLane } from './redrive-claim.ts';
+import { laneLeaseName } from '../lease/lane-of-group.ts';
+import type { HeldLane, LaneOfGroup } from '../lease/lane-of-group.ts';
+import { OF_LANE } from './of-lane.ts';
 
 export interface DueEvent {
   readonly position: number;
@@ -15,14 +15,6 @@ export interface DueEvent {
   /** It has a key, and has not failed itself (since it was replayed): what waits behind it may go out with it. */
   readonly leads: boolean;
 }
-
-/**
- * Of a parked event `p` of group $1: whether lane $2 delivers it. Rows carry no lane: a change of lanes moves them all
- * at once. A reader that does not know of the change yet sees those of another, and can claim none.
- * `coalesce`, since the planner takes an equation for so rare that it sorts all rows instead of following an index.
- */
-export const OF_LANE = `
-    coalesce(outbox.lane_of(p.key, p.position, (select lanes from outbox.consumer_group where name = $1)) = $2, false)`;
 
 /**
  * Result: events that are scheduled, soonest first, and whether each is the first of its key. $1 group, $2 lane,

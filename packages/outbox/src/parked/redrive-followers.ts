@@ -5,7 +5,7 @@
 // an event takes its followers once it has not failed itself, as those that it takes have not.
 
 import type { Queryable } from '@pulsebox/postgres';
-import type { LaneOfGroup } from '../lease/store-cursor.ts';
+import type { LaneOfGroup } from '../lease/lane-of-group.ts';
 import type { DueEvent } from './redrive-due.ts';
 
 /** Positions of one key in order, from its first on, with no event of the key between them. */

@@ -7,8 +7,8 @@
 import { defineQueue } from '@pulsebox/jobs';
 import type { Job, Jobs, Queue } from '@pulsebox/jobs';
 import type { Queryable } from '@pulsebox/postgres';
-import { laneLeaseName } from '../lease/store-cursor.ts';
-import type { LaneOfGroup } from '../lease/store-cursor.ts';
+import { laneLeaseName } from '../lease/lane-of-group.ts';
+import type { LaneOfGroup } from '../lease/lane-of-group.ts';
 
 export interface Timer {
   readonly position: number;

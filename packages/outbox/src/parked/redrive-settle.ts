@@ -2,9 +2,9 @@
 // stood behind that is as it was.
 
 import type { Queryable } from '@pulsebox/postgres';
-import type { HeldLane } from './redrive-claim.ts';
+import type { HeldLane } from '../lease/lane-of-group.ts';
 import type { FailedAttempt } from './park.ts';
-import { laneLeaseName } from '../lease/store-cursor.ts';
+import { laneLeaseName } from '../lease/lane-of-group.ts';
 import type { StoreOutcome } from '../lease/store-cursor.ts';
 
 export interface Settlement {

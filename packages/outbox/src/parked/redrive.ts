@@ -3,13 +3,12 @@
 
 import type { Logger, TickContext } from '@pulsebox/loop';
 import type { OutboxEvent } from '../log/event.ts';
-import type { LaneOfGroup } from '../lease/store-cursor.ts';
+import type { HeldLane, LaneOfGroup } from '../lease/lane-of-group.ts';
 import { siftHeldKeys } from './park-keys.ts';
 import type { Sifted } from './park-keys.ts';
 import type { EventToPark } from './park.ts';
 import { createAttempts } from './redrive-attempt.ts';
 import type { AttemptsOptions, Redriven } from './redrive-attempt.ts';
-import type { HeldLane } from './redrive-claim.ts';
 import { hasParked, lookAtDue } from './redrive-due.ts';
 import type { DueEvent } from './redrive-due.ts';
 import { withFollowers } from './redrive-followers.ts';

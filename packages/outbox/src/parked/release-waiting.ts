@@ -2,9 +2,9 @@
 // it was parked without a time of its own, and a dead letter in front of it would keep it for ever.
 
 import type { Queryable } from '@pulsebox/postgres';
-import { laneLeaseName } from '../lease/store-cursor.ts';
-import type { HeldLane } from './redrive-claim.ts';
-import { OF_LANE } from './redrive-due.ts';
+import { laneLeaseName } from '../lease/lane-of-group.ts';
+import type { HeldLane } from '../lease/lane-of-group.ts';
+import { OF_LANE } from './of-lane.ts';
 
 /** Parked events that one statement looks at: there may be millions. */
 const STRIDE = 10_000;
