@@ -33,7 +33,7 @@ test('from an empty database to a search hit, with nothing but pulsebox and a wo
     async () =>
       (await run('status', '--json')).json<{ workers: { status: string }[] }>().workers[0]?.status === 'ok',
     {
-      withinMs: 30_000,
+      withinMs: 90_000,
     },
   );
 

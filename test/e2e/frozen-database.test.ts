@@ -35,7 +35,7 @@ test('a worker whose database freezes in mid-batch stays alive, says that it is 
   const status = async (path: string): Promise<number> =>
     (await fetch(`http://127.0.0.1:${port}${path}`)).status;
   await eventually(async () => (await status('/health/ready').catch(() => 0)) === 200, {
-    withinMs: 30_000,
+    withinMs: 90_000,
     message: `not ready: ${worker.output()}`,
   });
   await addItem('before');
@@ -67,7 +67,7 @@ test('a worker whose database freezes in mid-batch stays alive, says that it is 
   await blocker.query('rollback');
   proxy.restore();
   await eventually(() => found('meanwhile'), { withinMs: 60_000, message: worker.output() });
-  await eventually(async () => (await status('/health/ready')) === 200, { withinMs: 30_000 });
+  await eventually(async () => (await status('/health/ready')) === 200, { withinMs: 90_000 });
   expect(await status('/health')).toBe(200);
   worker.kill('SIGTERM');
   expect(await worker.exited, worker.output()).toMatchObject({ code: 0 });

@@ -81,7 +81,7 @@ async function startWorker(more: Record<string, string> = {}): Promise<{ worker:
         ({ ok }) => ok,
         () => false,
       ),
-    { withinMs: 30_000, message: `not ready: ${worker.output()}` },
+    { withinMs: 90_000, message: `not ready: ${worker.output()}` },
   );
   return { worker, origin };
 }
@@ -148,7 +148,7 @@ test('a worker that is killed in the middle of a batch: what was recorded is not
 
   service.answer(() => undefined);
   const second = await startWorker({ PUSH_CONCURRENCY: '4' });
-  await eventually(async () => (await recorded()) === 60, { withinMs: 30_000 });
+  await eventually(async () => (await recorded()) === 60, { withinMs: 90_000 });
   expect(service.received.map(({ plaintext }) => plaintext).toSorted()).toEqual(
     users.map((title) => JSON.stringify({ title })).toSorted(),
   );
@@ -386,7 +386,7 @@ test('what is refused in a retry stands among the dead letters, and its replay a
   ]);
   service.answer(() => undefined);
   await replayDead(db.pool, { filter: { group: 'push' } });
-  await eventually(() => service.received.length === 1, { withinMs: 30_000 });
+  await eventually(() => service.received.length === 1, { withinMs: 90_000 });
   expect(service.received[0]).toMatchObject({ endpoint: browser.endpoint, plaintext: '{"title":"Hello"}' });
   await eventually(async () => (await db.pool.query('select from outbox.parked')).rowCount === 0);
   worker.kill('SIGTERM');

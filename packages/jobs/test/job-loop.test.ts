@@ -274,7 +274,7 @@ describe('a database that is away', () => {
     proxy.restore();
     await jobs.send(queue, { n: 1 });
     // A connection that was asked before it was back may still be waited for, for as long again.
-    await eventually(async () => (await states(queue))[0] === 'completed', { withinMs: 40_000 });
+    await eventually(async () => (await states(queue))[0] === 'completed', { withinMs: 90_000 });
     await close();
   }, 90_000);
 });

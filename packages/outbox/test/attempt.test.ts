@@ -146,7 +146,7 @@ describe('an event that ends its worker', () => {
         env: { MORTAL_WORKER: JSON.stringify(settings) },
       });
       const hung = worker.says('hang#2').then(() => 'hung' as const);
-      const over = eventually(async () => (await lane.delivered({ group })) === 2, { withinMs: 25_000 }).then(
+      const over = eventually(async () => (await lane.delivered({ group })) === 2, { withinMs: 60_000 }).then(
         () => 'over' as const,
       );
       hung.catch(() => undefined);

@@ -111,7 +111,7 @@ describe.each([['never analysed'], ['analysed']])('on a log that was %s', (state
     );
     if (rows[0]?.analysed !== false) throw new Error('the log is analysed already');
     if (state === 'analysed') await database.pool.query('analyze');
-  }, 60_000);
+  }, 120_000);
 
   test('READ_BATCH caught up looks at a few pages', async () => {
     expectFrugal(await planOf(database.pool, READ_BATCH, values(caughtUp)), { pages: 60, sortedRows: 0 });

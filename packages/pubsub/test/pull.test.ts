@@ -294,7 +294,7 @@ describe.each(pubsubServers)('with %s', (name, start) => {
     for (const id of cuts) {
       const failures = pulling?.errors.length ?? 0;
       proxy.cut();
-      await eventually(() => (pulling?.errors.length ?? 0) > failures, { withinMs: 30_000 });
+      await eventually(() => (pulling?.errors.length ?? 0) > failures, { withinMs: 90_000 });
       await topic.notify('ada@example.com', id);
       proxy.restore();
       // Made again: of what is published from now on, some comes at once.
@@ -319,7 +319,7 @@ describe.each(pubsubServers)('with %s', (name, start) => {
     expect(error).toMatchObject({ code: 'PUBSUB_STREAM_LOST', hint: expect.stringContaining('by itself') });
     proxy.restore();
     await topic.notify('ada@example.com', 1);
-    await eventually(async () => (await emittedFor(ada)).length === 1, { withinMs: 25_000 });
+    await eventually(async () => (await emittedFor(ada)).length === 1, { withinMs: 90_000 });
   });
 
   test('a subscription that does not exist is named, and read as soon as somebody has made it', async () => {

@@ -89,7 +89,7 @@ function turn(loop: Loop): Turning {
 }
 
 async function is(user: string, state: string): Promise<void> {
-  await eventually(async () => (await world.runtime(user)).state === state, { withinMs: 30_000 });
+  await eventually(async () => (await world.runtime(user)).state === state, { withinMs: 90_000 });
 }
 
 test('brings wishes about, and stops on its way down without a trace', async () => {

@@ -61,7 +61,7 @@ export function runProgram(entry: string, options: ProgramOptions = {}): Program
         .map((line) => JSON.parse(line) as Record<string, unknown>),
     says: async (text) => {
       await eventually(() => output.includes(text), {
-        withinMs: 30_000,
+        withinMs: 90_000,
       }).catch(() => {
         throw new Error(`expected the output to contain "${text}", got:\n${output}`);
       });
