@@ -3,10 +3,10 @@
 import { openJobs } from '@pulsebox/jobs';
 import type { Logger, Loop, Registry } from '@pulsebox/loop';
 import { scheduleWatch, upkeep, upkeepMetrics, upkeepTasks } from '@pulsebox/worker-base';
-import type { OpenedLog, OutboxConfig, UpkeepConfig } from '@pulsebox/worker-base';
+import type { OpenedLog, UpkeepConfig } from '@pulsebox/worker-base';
 
 export interface UpkeepLoopsOptions {
-  readonly config: OutboxConfig & UpkeepConfig;
+  readonly config: UpkeepConfig;
   readonly outbox: OpenedLog;
   readonly log: Logger;
   readonly registry: Registry;
@@ -21,15 +21,14 @@ export interface UpkeepLoops {
 const SECONDS_OF_A_DAY = 86_400;
 
 export function upkeepLoops({ config, outbox, log, registry }: UpkeepLoopsOptions): UpkeepLoops {
-  const { pool, holder } = outbox;
+  const { pool, holder, retention } = outbox;
   const jobs = openJobs({ pool, log, schedules: true });
   const metrics = upkeepMetrics(registry);
   const days = config.OUTBOX_DEAD_LETTER_DAYS;
   const tasks = upkeepTasks({
     pool,
     jobs,
-    keepSeconds: config.OUTBOX_KEEP_HOURS * 3_600,
-    pinnedBy: ['search/reindex/'],
+    retention,
     deadLetterSeconds: days === undefined ? undefined : days * SECONDS_OF_A_DAY,
   });
   return {

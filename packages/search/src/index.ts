@@ -18,7 +18,7 @@ export { shippedProjections } from './projection.ts';
 export type { ParseProjectionsOptions } from './projection-file.ts';
 export { loadProjections, parseProjections } from './projection-file.ts';
 export type { ReindexOptions, ReindexProgress, ReindexReport, ReindexStep } from './reindex.ts';
-export { reindex } from './reindex.ts';
+export { reindex, REINDEX_LEASES } from './reindex.ts';
 export type { MeilisearchConnection, Search, SearchOptions } from './search.ts';
 export { createSearch } from './search.ts';
 export type {

@@ -68,6 +68,8 @@ export interface ReindexReport {
   readonly durationMs: number;
 }
 
+/** How the leases of rebuilds begin: the log keeps what one of them may still read (`pinnedBy`). */
+export const REINDEX_LEASES = 'search/reindex/';
 const LEASE_TTL_MS = 15_000;
 
 /**
@@ -208,7 +210,7 @@ async function syncAll(
 }
 
 async function takeOwnLease({ pool, projection, holder }: ReindexOptions): Promise<HeldLease> {
-  const request = { name: `search/reindex/${projection.index}`, holder, ttlMs: LEASE_TTL_MS };
+  const request = { name: REINDEX_LEASES + projection.index, holder, ttlMs: LEASE_TTL_MS };
   const requestedAtMs = performance.now();
   const attempt = await acquireLease(pool, request);
   if (attempt.acquired) return holdLease(pool, { ...request, token: attempt.token, requestedAtMs });

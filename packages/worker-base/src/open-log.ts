@@ -6,9 +6,10 @@ import { openJobs } from '@pulsebox/jobs';
 import type { Jobs } from '@pulsebox/jobs';
 import type { ComposeContext, Loop } from '@pulsebox/loop';
 import { createWaker, housekeeping, outboxMetrics, relay } from '@pulsebox/outbox';
-import type { DeliveryOrder, Handler, StartFrom } from '@pulsebox/outbox';
+import type { DeliveryOrder, Handler, RetentionOptions, StartFrom } from '@pulsebox/outbox';
 import { assertMigrated, createPool } from '@pulsebox/postgres';
 import type { MigrationSet } from '@pulsebox/postgres';
+import { REINDEX_LEASES } from '@pulsebox/search';
 import type { Pool } from 'pg';
 import { connections } from './database-variables.ts';
 import type { databaseVariables } from './database-variables.ts';
@@ -46,6 +47,8 @@ export interface OpenedLog {
   readonly jobs: Jobs;
   /** This process, for people who ask who holds a lease: `host/pid/random`. */
   readonly holder: string;
+  /** When a partition may go: one rule for all that drop any. */
+  readonly retention: RetentionOptions;
   /** A loop that delivers to the handler. */
   consume(group: ConsumerGroup): Loop;
   /** The loop that makes partitions, drops them, keeps the gauges right, and looks after pg-boss; one per worker. */
@@ -69,6 +72,11 @@ export function openLog(options: OpenLogOptions): OpenedLog {
   const jobs = openJobs({ pool, log });
   const metrics = outboxMetrics(registry);
   const holder = `${hostname()}/${process.pid}/${randomBytes(4).toString('hex')}`;
+  const retention: RetentionOptions = {
+    keepSeconds: config.OUTBOX_KEEP_HOURS * 3_600,
+    // A rebuild of a search index reads the log from a cursor of its own.
+    pinnedBy: [REINDEX_LEASES],
+  };
   // Both loops wait for the one answer: one that never comes must not make them stuck.
   const bounded = { ...pooled, query_timeout: 5_000 };
   const whenMigrated = afterFirstSuccess(() => assertMigrated(bounded, migrations));
@@ -77,6 +85,7 @@ export function openLog(options: OpenLogOptions): OpenedLog {
     pool,
     jobs,
     holder,
+    retention,
     consume: ({ group, handler, startFrom, order }) =>
       whenMigrated(
         relay({
@@ -104,11 +113,9 @@ export function openLog(options: OpenLogOptions): OpenedLog {
           pool,
           holder,
           metrics,
-          keepSeconds: config.OUTBOX_KEEP_HOURS * 3_600,
+          ...retention,
           retentionLimitSeconds: config.OUTBOX_RETENTION_HOURS * 3_600,
           partitionSize: config.OUTBOX_PARTITION_EVENTS,
-          // A rebuild of a search index reads the log from a cursor of its own.
-          pinnedBy: ['search/reindex/'],
         }),
         jobs,
       ),

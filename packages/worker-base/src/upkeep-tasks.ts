@@ -1,7 +1,12 @@
 // What is removed by the clock: passed partitions of the log, dead letters that nobody wants any more, finished jobs.
+//
+// Partitions and jobs are also looked after by the loop `housekeeping` of every worker, by the same functions: it needs
+// no schedule, and goes on where nobody runs one. A scheduled run finds what is left, counts it, and is missed when it
+// does not come. Dead letters are discarded here and nowhere else.
 
 import type { Jobs } from '@pulsebox/jobs';
 import { discardDead, dropOldestPartition } from '@pulsebox/outbox';
+import type { RetentionOptions } from '@pulsebox/outbox';
 import type { Pool } from 'pg';
 
 /** What a run did, as it is kept with its job. */
@@ -22,10 +27,8 @@ export interface UpkeepTask {
 export interface UpkeepTasksOptions {
   readonly pool: Pool;
   readonly jobs: Jobs;
-  /** How long a partition is kept after its last event, in seconds. */
-  readonly keepSeconds: number;
-  /** Nothing of the log is dropped while a lease runs whose name begins with one of these. */
-  readonly pinnedBy: readonly string[];
+  /** That of the loop `housekeeping`. */
+  readonly retention: RetentionOptions;
   /** Undefined: dead letters are kept until a person decides. */
   readonly deadLetterSeconds: number | undefined;
 }
@@ -34,14 +37,14 @@ export interface UpkeepTasksOptions {
 const MOST_PARTITIONS = 100;
 
 export function upkeepTasks(options: UpkeepTasksOptions): readonly UpkeepTask[] {
-  const { pool, jobs, keepSeconds, pinnedBy, deadLetterSeconds } = options;
+  const { pool, jobs, retention, deadLetterSeconds } = options;
   const log: UpkeepTask = {
     name: 'log',
     cron: '*/10 * * * *',
     async run({ signal, progress }) {
       for (let removed = 0; removed < MOST_PARTITIONS; removed += 1) {
         signal.throwIfAborted();
-        const result = await dropOldestPartition(pool, { keepSeconds, pinnedBy });
+        const result = await dropOldestPartition(pool, retention);
         progress();
         if (result.outcome === 'dropped') continue;
         const by = 'blockedBy' in result && result.blockedBy !== null ? ` ${result.blockedBy}` : '';

@@ -1,12 +1,11 @@
 // Upkeep by the clock, against a real database.
 
-import { readFileSync } from 'node:fs';
 import { openJobs } from '@pulsebox/jobs';
 import type { Jobs } from '@pulsebox/jobs';
 import { createLogger, createRegistry } from '@pulsebox/loop';
 import type { Loop, Registry } from '@pulsebox/loop';
 import { registerGroup } from '@pulsebox/outbox';
-import { createTestDatabase } from '@pulsebox/test-support';
+import { createTestDatabase, documentedFamilies, servedFamilies } from '@pulsebox/test-support';
 import type { TestDatabase } from '@pulsebox/test-support';
 import { scheduleWatch, upkeep, upkeepMetrics, upkeepQueue, upkeepTasks } from '@pulsebox/worker-base';
 import type { UpkeepMetrics, UpkeepTask } from '@pulsebox/worker-base';
@@ -39,7 +38,7 @@ beforeEach(async () => {
 });
 
 function tasks(deadLetterSeconds?: number): readonly UpkeepTask[] {
-  return upkeepTasks({ pool: db.pool, jobs, keepSeconds: 0, pinnedBy: [], deadLetterSeconds });
+  return upkeepTasks({ pool: db.pool, jobs, retention: { keepSeconds: 0 }, deadLetterSeconds });
 }
 
 /** One turn, as the loop library would have it turn. */
@@ -144,21 +143,11 @@ test('of two that watch, one tells', async () => {
 });
 
 test('docs/metrics.md lists every family with its type and labels, and no other in its section', async () => {
-  const docs = readFileSync(new URL('../../../docs/metrics.md', import.meta.url), 'utf8');
-  const section = docs.split(/^## /m).find((part) => part.startsWith('packages/worker-base\n')) ?? '';
   metrics.runs.inc({ task: 'log', outcome: 'completed' }, 0);
   metrics.removed.inc({ task: 'log' }, 0);
   metrics.duration.observe({ task: 'log' }, 0);
   metrics.lastSuccess.set({ schedule: 'upkeep/log' }, 0);
   metrics.overdue.set({ schedule: 'upkeep/log' }, 0);
-  const ours = (await registry.getMetricsAsJSON()).filter(({ name }) => /^(?:upkeep|schedule)_/.test(name));
-  const families = ours.map(({ name, type, values }) => {
-    const labels = Object.keys(values[0]?.labels ?? {}).filter((label) => label !== 'le');
-    return `${name} ${String(type)} ${labels.join(' ')}`;
-  });
-  const rows = section.matchAll(/^\| `([a-z_]+)` \| (\w+) \| (.*?)\|/gm);
-  const documented = [...rows].map(([, name, type, labels = '']) => {
-    return `${name} ${type} ${[...labels.matchAll(/`(\w+)`/g)].map(([, label]) => label).join(' ')}`;
-  });
-  expect(documented.toSorted()).toEqual(families.toSorted());
+  const ours = (await servedFamilies(registry)).filter((family) => /^(?:upkeep|schedule)_/.test(family));
+  expect(documentedFamilies('packages/worker-base')).toEqual(ours);
 });
