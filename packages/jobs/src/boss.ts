@@ -25,6 +25,8 @@ export interface Boss {
 const QUEUE_CACHE_SECONDS = 3_600;
 /** How long a stop waits for the forwarding of a schedule that is under way, in milliseconds. */
 const STOP_TIMEOUT_MS = 2_000;
+/** What does not work is told this often while it lasts. */
+const SAY_AGAIN_MS = 60_000;
 
 export function createBoss(options: BossOptions): Boss {
   let starting: Promise<PgBoss> | undefined;
@@ -84,8 +86,12 @@ async function start({ pool, log, schedules, crashCheckSeconds }: BossOptions): 
     monitorIntervalSeconds: crashCheckSeconds,
     queueCacheIntervalSeconds: QUEUE_CACHE_SECONDS,
   });
+  let saidAtMs = -Infinity;
   boss.on('error', (error) => {
-    log.error({ err: error }, 'pg-boss could not do its work');
+    // It tries every few seconds, whatever has failed, and does not say when all is well again.
+    const isNews = performance.now() - saidAtMs >= SAY_AGAIN_MS;
+    if (isNews) saidAtMs = performance.now();
+    log[isNews ? 'error' : 'debug']({ err: error }, 'pg-boss could not do its work; it tries again');
   });
   boss.on('warning', ({ message, data }) => {
     log.warn({ data }, message);

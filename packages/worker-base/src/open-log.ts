@@ -16,6 +16,7 @@ import type { databaseVariables } from './database-variables.ts';
 import { afterFirstSuccess } from './first-success.ts';
 import { withJobsUpkeep } from './jobs-upkeep.ts';
 import type { outboxVariables } from './outbox-variables.ts';
+import { exportPool } from './pool-metrics.ts';
 
 export interface ConsumerGroup {
   readonly group: string;
@@ -66,8 +67,10 @@ export function openLog(options: OpenLogOptions): OpenedLog {
   const pool = createPool({
     connection: queryTimeoutMs === undefined ? pooled : { ...pooled, query_timeout: queryTimeoutMs },
     max: config.DATABASE_POOL_SIZE,
-    onIdleError: (error) => log.warn({ err: error }, 'an idle database connection broke; it is replaced'),
+    // A server that goes away breaks all of them at once; the loops say what came of it.
+    onIdleError: (error) => log.debug({ err: error }, 'an idle database connection broke; it is replaced'),
   });
+  exportPool(registry, pool);
   const waker = createWaker({ connection: config.OUTBOX_WORKER_LISTEN_NOTIFY ? direct : undefined, log });
   const jobs = openJobs({ pool, log });
   const metrics = outboxMetrics(registry);

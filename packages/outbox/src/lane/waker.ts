@@ -33,6 +33,8 @@ export function createWaker(options: WakerOptions): Waker {
   // `wakes` grows with every wake-up; a rest ends when it has grown since the rester's previous one ended.
   const seen = new WeakMap<object, number>();
   let wakes = 0;
+  /** Each try to connect that fails reports it again. */
+  let saidLost = false;
   const laneListeners = new Set<{ readonly group: string; readonly call: () => void }>();
 
   function wake(): void {
@@ -53,7 +55,10 @@ export function createWaker(options: WakerOptions): Waker {
             wake();
           },
           onState: (state, error) => {
+            const again = state === 'lost' && saidLost;
+            saidLost = state === 'lost';
             if (state === 'listening') options.log.debug('listening for events');
+            else if (again) options.log.debug({ err: error }, 'the LISTEN connection could not be made');
             else options.log.warn({ err: error }, 'the LISTEN connection is lost; polling until it is back');
           },
         });
