@@ -171,6 +171,16 @@ const ROWS: readonly Row[] = [
         ],
       },
       {
+        title: 'Connections of the pools',
+        description: 'Busy ones against the most that a pool opens, and who waits for one, by pod.',
+        unit: 'short',
+        queries: [
+          ['sum by (job, instance) (postgres_pool_connections{state="busy"})', '{{job}} {{instance}} busy'],
+          ['max by (job) (postgres_pool_limit)', '{{job}} limit'],
+          ['sum by (job, instance) (postgres_pool_waiting)', '{{job}} {{instance}} waiting'],
+        ],
+      },
+      {
         title: 'Memory',
         description: 'Resident, by pod. The limits stand in the manifests.',
         unit: 'bytes',

@@ -11,6 +11,7 @@ export type { ConsumerGroup, OpenedLog, OpenLogOptions } from './open-log.ts';
 export { openLog } from './open-log.ts';
 export type { OutboxConfig } from './outbox-variables.ts';
 export { outboxFlags, outboxVariables } from './outbox-variables.ts';
+export { exportPool } from './pool-metrics.ts';
 export type { RuntimeConfig, RuntimeSettings } from './runtime-variables.ts';
 export { checkRuntimes, runtimeSettings, runtimeVariables } from './runtime-variables.ts';
 export type { ScheduleWatchOptions, UpkeepOptions } from './upkeep.ts';
