@@ -1,7 +1,7 @@
 // Gauges of all mailboxes, set by one process of all, so that a sum over processes counts each mailbox once.
 
 import type { Loop } from '@pulsebox/loop';
-import { acquireLease, releaseLease, renewLease } from '@pulsebox/postgres';
+import { candidacy } from '@pulsebox/postgres';
 import type { Pool } from 'pg';
 import { mailConnectionStates } from './connections.ts';
 import type { GmailMetrics } from './gmail-metrics.ts';
@@ -31,19 +31,7 @@ const LEASE = 'mail/exporter';
 /** The process that holds the lease sets them; when it stops or loses it, its series are gone and another has them. */
 export function mailboxGauges(options: MailboxGaugesOptions): Loop {
   const { pool, metrics, holder, everyMs = 15_000 } = options;
-  const ttlMs = 3 * everyMs;
-  let token: number | undefined;
-
-  async function isHeld(): Promise<boolean> {
-    if (token !== undefined) {
-      const renewal = await renewLease(pool, { name: LEASE, token, ttlMs });
-      if (renewal.renewed) return true;
-      token = undefined;
-    }
-    const attempt = await acquireLease(pool, { name: LEASE, holder, ttlMs });
-    if (attempt.acquired) token = attempt.token;
-    return attempt.acquired;
-  }
+  const election = candidacy({ name: LEASE, holder, ttlMs: 3 * everyMs });
 
   function clear(): void {
     for (const gauge of [metrics.watchExpiry, metrics.unwatched, metrics.oldestSync]) gauge.remove();
@@ -73,7 +61,7 @@ export function mailboxGauges(options: MailboxGaugesOptions): Loop {
     cadenceMs: everyMs,
     async tick() {
       try {
-        if (await isHeld()) await set();
+        if (await election.isElected(pool)) await set();
         else clear();
       } catch (error) {
         clear();
@@ -83,8 +71,7 @@ export function mailboxGauges(options: MailboxGaugesOptions): Loop {
     },
     async stop(): Promise<void> {
       clear();
-      if (token !== undefined) await releaseLease(pool, { name: LEASE, token });
-      token = undefined;
+      await election.resign(pool);
     },
   };
 }

@@ -2,6 +2,8 @@ export type { Patience } from './answered.ts';
 export { answered, connected } from './answered.ts';
 export type { Bounds } from './bounded-transaction.ts';
 export { boundedTransaction } from './bounded-transaction.ts';
+export type { Candidacy } from './candidacy.ts';
+export { candidacy } from './candidacy.ts';
 export type { ConnectionSource } from './connection.ts';
 export { connectionConfig, describeConnection } from './connection.ts';
 export type { EmbeddedServer, EmbeddedServerOptions } from './embedded-server.ts';

@@ -4,7 +4,7 @@ import { defineQueue, jobLoop } from '@pulsebox/jobs';
 import type { Jobs } from '@pulsebox/jobs';
 import type { Logger, Loop } from '@pulsebox/loop';
 import { boundedQueries } from '@pulsebox/outbox';
-import { acquireLease, releaseLease, renewLease } from '@pulsebox/postgres';
+import { candidacy } from '@pulsebox/postgres';
 import type { Pool } from 'pg';
 import type { UpkeepMetrics } from './upkeep-metrics.ts';
 import type { UpkeepTask } from './upkeep-tasks.ts';
@@ -100,17 +100,8 @@ const GRACE_SECONDS = 120;
  * loses it, its series are gone and another has them.
  */
 export function scheduleWatch({ pool, jobs, metrics, holder, everyMs = 30_000 }: ScheduleWatchOptions): Loop {
-  const ttlMs = 3 * everyMs;
-  let token: number | undefined;
+  const election = candidacy({ name: LEASE, holder, ttlMs: 3 * everyMs });
   let overdue: readonly string[] = [];
-
-  async function isHeld(progress: () => void): Promise<boolean> {
-    const db = boundedQueries(pool, STATEMENT_MS, progress);
-    if (token !== undefined && (await renewLease(db, { name: LEASE, token, ttlMs })).renewed) return true;
-    const attempt = await acquireLease(db, { name: LEASE, holder, ttlMs });
-    token = attempt.acquired ? attempt.token : undefined;
-    return attempt.acquired;
-  }
 
   function clear(): void {
     metrics.lastSuccess.reset();
@@ -139,7 +130,7 @@ export function scheduleWatch({ pool, jobs, metrics, holder, everyMs = 30_000 }:
     async tick({ progress: saysSo }) {
       const progress = (): void => saysSo();
       try {
-        if (await isHeld(progress)) await set();
+        if (await election.isElected(boundedQueries(pool, STATEMENT_MS, progress))) await set();
         else clear();
       } catch (error) {
         clear();
@@ -158,13 +149,7 @@ export function scheduleWatch({ pool, jobs, metrics, holder, everyMs = 30_000 }:
     }),
     async stop(): Promise<void> {
       clear();
-      const held = token;
-      token = undefined;
-      // Away or not, the lease ends by itself.
-      if (held !== undefined)
-        await releaseLease(boundedQueries(pool, STATEMENT_MS), { name: LEASE, token: held }).catch(
-          () => undefined,
-        );
+      await election.resign(boundedQueries(pool, STATEMENT_MS));
     },
   };
 }

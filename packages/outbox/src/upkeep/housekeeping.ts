@@ -3,7 +3,7 @@
 
 import { hostname } from 'node:os';
 import type { Logger, Loop, LoopCheck, TickContext, TickResult } from '@pulsebox/loop';
-import { acquireLease, boundedTransaction, releaseLease, renewLease } from '@pulsebox/postgres';
+import { boundedTransaction, candidacy } from '@pulsebox/postgres';
 import type { Pool } from 'pg';
 import { boundedQueries } from '../bounded-queries.ts';
 import type { GroupStatus } from '../group/group-status.ts';
@@ -46,20 +46,11 @@ export function housekeeping(options: HousekeepingOptions): Loop {
   const retention = { keepSeconds: options.keepSeconds ?? 24 * 3_600, pinnedBy: options.pinnedBy ?? [] };
   // A database that answers nothing (a lost route, a frozen server) makes ticks fail; it must not make this loop stuck.
   const db = boundedQueries(options.pool, everyMs);
-  let token: number | undefined;
+  // What one who lost the lease unnoticed still does is done by two, and harms nothing.
+  const election = candidacy({ name: EXPORTER_LEASE, holder, ttlMs: Math.max(3 * everyMs, 1_000) });
   let blocked: readonly string[] = [];
   let nextDropAtMs = 0;
   let nextRoomAtMs = 0;
-
-  /** Takes the lease or keeps it. What one who lost it unnoticed still does is done by two, and harms nothing. */
-  async function elected(): Promise<boolean> {
-    const ttlMs = Math.max(3 * everyMs, 1_000);
-    if (token !== undefined && (await renewLease(db, { name: EXPORTER_LEASE, token, ttlMs })).renewed)
-      return true;
-    const attempt = await acquireLease(db, { name: EXPORTER_LEASE, holder, ttlMs });
-    token = attempt.acquired ? attempt.token : undefined;
-    return attempt.acquired;
-  }
 
   function show(statuses: readonly GroupStatus[]): void {
     blocked = groupsPastLimit(statuses, limitSeconds);
@@ -118,7 +109,7 @@ export function housekeeping(options: HousekeepingOptions): Loop {
       try {
         await keepRoom(context);
         context.progress();
-        if (await elected()) {
+        if (await election.isElected(db)) {
           await readOnAfterRestore(log);
           show(await groupStatus(db));
           context.progress();
@@ -144,11 +135,7 @@ export function housekeeping(options: HousekeepingOptions): Loop {
     }),
     async stop(): Promise<void> {
       showNothing();
-      const held = token;
-      token = undefined;
-      // Away or not, the lease ends by itself.
-      if (held !== undefined)
-        await releaseLease(db, { name: EXPORTER_LEASE, token: held }).catch(() => undefined);
+      await election.resign(db);
     },
   };
 }
