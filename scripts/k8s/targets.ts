@@ -18,12 +18,15 @@ export interface Target {
 export const TARGETS: readonly Target[] = [
   { name: 'local', overlay: 'local', components: [] },
   { name: 'local with backups and monitoring', overlay: 'local', components: ['backup', 'monitoring'] },
+  { name: 'local with tracing', overlay: 'local', components: ['tracing'] },
   { name: 'production', overlay: 'production', components: [] },
-  ...['keda', 'hpa', 'istio', 'external-secrets', 'backup', 'files', 'monitoring'].map((component) => ({
+  ...['keda', 'hpa', 'external-secrets', 'backup', 'files', 'monitoring', 'tracing'].map((component) => ({
     name: `production with ${component}`,
     overlay: 'production' as const,
     components: [component],
   })),
+  // Last: it is about the Pods of all others.
+  { name: 'production with backup and istio', overlay: 'production', components: ['backup', 'istio'] },
 ];
 
 /** Digests as a registry would give them, to see that no image escapes being pinned. */
