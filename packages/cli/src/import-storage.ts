@@ -66,9 +66,9 @@ export async function placeFile(options: PlaceOptions): Promise<PlacedFile> {
   if (file === '-') return await copied(root, process.stdin, 'stdin', undefined, options);
   const path = resolve(cwd, file);
   const found = await stat(path).catch((error: unknown) => {
-    throw unreadable(file, error);
+    throw notAFile(file, errorCode(error) === 'ENOENT' ? 'there is none' : messageOf(error), error);
   });
-  if (!found.isFile()) throw unreadable(file, new Error('it is no file'));
+  if (!found.isFile()) throw notAFile(file, found.isDirectory() ? 'it is a directory' : 'it is none');
   const real = await realpath(path);
   if (real.startsWith(root.endsWith(sep) ? root : root + sep))
     return { filePath: relative(root, real), deleteFile: false, remove: async () => undefined };
@@ -124,11 +124,25 @@ async function synced(path: string): Promise<void> {
   }
 }
 
+function notAFile(file: string, why: string, cause?: unknown): CliError {
+  return new CliError('CLI_FILE_UNREADABLE', `expected ${file} to be a file that can be read, but ${why}`, {
+    hint: 'nothing was requested; a relative path begins at the folder that this is run in',
+    ...(cause === undefined ? {} : { cause }),
+  });
+}
+
+function messageOf(error: unknown): string {
+  return error instanceof Error ? error.message : String(error);
+}
+
+function errorCode(error: unknown): unknown {
+  return (error as { code?: unknown } | undefined)?.code;
+}
+
 function unreadable(file: string, cause: unknown): CliError {
-  const why = cause instanceof Error ? cause.message : String(cause);
   return new CliError(
     'CLI_FILE_UNREADABLE',
-    `the file ${file} cannot be read and put below FILE_STORAGE_PATH: ${why}`,
+    `the file ${file} cannot be read and put below FILE_STORAGE_PATH: ${messageOf(cause)}`,
     {
       hint: 'nothing was requested; look at the file, and at the room and the rights in that directory',
       cause,

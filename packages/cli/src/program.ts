@@ -67,6 +67,8 @@ export function createProgram(run: Run): Command {
     .option('--verbose', 'after an error show where it comes from (also with DEBUG set)')
     .configureHelp({
       showGlobalOptions: true,
+      // Commander lists those of every command on the way: `import status` has no use for what `import` takes.
+      visibleGlobalOptions: (command) => (command === program ? [] : program.options),
       // Commander takes the styles out again where there is no terminal.
       styleTitle: (title) => styleText('bold', title, { validateStream: false }),
     })

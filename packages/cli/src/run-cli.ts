@@ -1,6 +1,7 @@
 // Runs one command line from its parsing to its exit code.
 
 import { CommanderError } from 'commander';
+import { commandLineFault, unknownHelp } from './command-line-fault.ts';
 import { exitCodes } from './exit-code.ts';
 import type { ExitCode } from './exit-code.ts';
 import { faultOf } from './fault.ts';
@@ -30,6 +31,11 @@ export async function runCli({ argv, env, cwd, interruption }: CliProcess): Prom
     });
   });
   try {
+    const misnamed = unknownHelp(program, argv);
+    if (misnamed !== undefined) {
+      createTerminal({ json: argv.includes('--json') }).fault(misnamed);
+      return misnamed.exitCode;
+    }
     await program.parseAsync(argv, { from: 'user' });
     return exitCode;
   } catch (error) {
@@ -41,7 +47,7 @@ export async function runCli({ argv, env, cwd, interruption }: CliProcess): Prom
     if (error instanceof CommanderError) {
       if (error.exitCode === 0) return exitCodes.ok;
       // Help was asked for by giving no command, and is already shown.
-      if (error.code !== 'commander.help') terminal.fault(commandLineFault(error));
+      if (error.code !== 'commander.help') terminal.fault(commandLineFault(error, program, argv));
       return exitCodes.usage;
     }
     const fault = faultOf(error);
@@ -50,21 +56,6 @@ export async function runCli({ argv, env, cwd, interruption }: CliProcess): Prom
     if (wanted) process.stderr.write(`${describe(error)}\n`);
     return fault.exitCode;
   }
-}
-
-function commandLineFault({
-  message,
-}: CommanderError): Parameters<ReturnType<typeof createTerminal>['fault']>[0] {
-  const [said = '', suggestion] = message.replace(/^error: /, '').split('\n');
-  return {
-    code: 'CLI_USAGE_INVALID',
-    message: said,
-    hint: [
-      ...(suggestion === undefined ? [] : [suggestion.replaceAll(/^\(|\)$/g, '').toLowerCase()]),
-      '`pulsebox --help` shows all commands, `pulsebox help COMMAND` one',
-    ].join('\n'),
-    exitCode: exitCodes.usage,
-  };
 }
 
 /** The stack with those of all causes. */

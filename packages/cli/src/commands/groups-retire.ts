@@ -12,9 +12,10 @@ import { announceDatabase } from '../session.ts';
 import type { Run, Session } from '../session.ts';
 
 const HELP = `
-A retired group is forgotten: what it had not delivered it never will, dead letters included, and it holds no part
-of the log any more, so that old partitions can be dropped. Stop its workers first, and take
-the group out of their code: a worker that starts with it registers it anew.
+A retired group is forgotten: what it had not delivered it never will, dead letters included,
+and it holds no part of the log any more, so that old partitions can be dropped. Stop its
+workers first, and take the group out of their code: a worker that starts with it registers
+it anew.
 
 Examples:
   pulsebox groups retire old-mirror
