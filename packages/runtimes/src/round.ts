@@ -8,6 +8,7 @@ import type { Hands } from './carry-out.ts';
 import { givePlaces } from './places.ts';
 import type { Cap } from './places.ts';
 import { RuntimesError } from './runtimes-error.ts';
+import { inStartSpan } from './start-span.ts';
 import { survey } from './survey.ts';
 import type { SurveyRules } from './survey.ts';
 import { expire } from './transitions.ts';
@@ -72,7 +73,7 @@ export async function runRound(options: RoundOptions): Promise<RoundReport> {
     });
     for (const { row, decisions } of runtimes) {
       await attempt(async () => {
-        if (await carryOut(hands, row, decisions)) acted += 1;
+        if (await inStartSpan(row, decisions, () => carryOut(hands, row, decisions))) acted += 1;
       });
     }
     for (const { object, reason, old } of orphans) {

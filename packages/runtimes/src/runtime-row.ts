@@ -16,6 +16,8 @@ export interface RuntimeRow {
   readonly version: string;
   readonly startId: string;
   readonly podUid: string | null;
+  /** Of the event that asked for this start. */
+  readonly trace: Readonly<Record<string, string>> | null;
   readonly startAgain: boolean;
   /** It has one of the places that the cap allows, and something of it may be in the cluster. */
   readonly placed: boolean;
@@ -35,7 +37,7 @@ export interface RuntimeRow {
  */
 export const RELEVANT_RUNTIMES = `
   select user_id as "userId", org_id as "orgId", name, state, reason, version::text as version, start_id as "startId",
-         pod_uid as "podUid", start_again as "startAgain", placed_at is not null as placed,
+         pod_uid as "podUid", trace, start_again as "startAgain", placed_at is not null as placed,
          extract(epoch from clock_timestamp() - requested_at)::float8 * 1000 as "requestedForMs",
          extract(epoch from clock_timestamp() - placed_at)::float8 * 1000 as "placedForMs",
          case when creates_unknown > 0

@@ -1,6 +1,7 @@
 // The handler of the group `runtimes`: writes down what events wish. The cluster may be away meanwhile.
 
-import type { BatchOutcome, EventFailure, Handler } from '@pulsebox/outbox';
+import { traceOf } from '@pulsebox/outbox';
+import type { BatchOutcome, EventFailure, Handler, OutboxEvent } from '@pulsebox/outbox';
 import { boundedTransaction } from '@pulsebox/postgres';
 import type { Pool } from 'pg';
 import { commandOf } from './runtime-command.ts';
@@ -21,11 +22,11 @@ export interface RuntimesHandlerOptions {
 export function runtimesHandler({ pool, onWish }: RuntimesHandlerOptions): Handler {
   return async ({ events }, { signal, progress }): Promise<BatchOutcome> => {
     const failed: EventFailure[] = [];
-    const commands: { readonly at: number; readonly command: RuntimeCommand }[] = [];
+    const commands: { readonly event: OutboxEvent; readonly command: RuntimeCommand }[] = [];
     for (const event of events) {
       const parsed = commandOf(event);
       if (parsed === undefined) continue;
-      if (parsed.understood) commands.push({ at: event.position, command: parsed.command });
+      if (parsed.understood) commands.push({ event, command: parsed.command });
       else failed.push({ position: event.position, reason: parsed.reason, retryable: false });
     }
     if (commands.length === 0) return { failed };
@@ -33,9 +34,10 @@ export function runtimesHandler({ pool, onWish }: RuntimesHandlerOptions): Handl
     // Below the stale time, so that a database that answers nothing is said to be away.
     const bounds = { statementMs: STATEMENT_MS, signal, onWaiting: () => progress() };
     await boundedTransaction(pool, bounds, async (client) => {
-      for (const { at, command } of commands) {
-        const answer = await heed(client, command);
-        if (!answer.heeded) failed.push({ position: at, reason: answer.reason, retryable: false });
+      for (const { event, command } of commands) {
+        const answer = await heed(client, command, traceOf(event));
+        if (!answer.heeded)
+          failed.push({ position: event.position, reason: answer.reason, retryable: false });
         progress();
       }
     });

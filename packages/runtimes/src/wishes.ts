@@ -5,17 +5,22 @@ import type { RuntimeCommand } from './runtime-command.ts';
 import { runtimeName } from './runtime-name.ts';
 
 /**
- * Result: the state that the runtime has now. $1 user, $2 organisation, $3 name, $4 position or null. Index: the key.
+ * Result: the state that the runtime has now. $1 user, $2 organisation, $3 name, $4 position or null, $5 trace or null.
+ * Index: the key.
  * At rest: it is to start. On its way out: it is to start again when it is gone. Else: it has been used.
  * 0 rows: the event was heeded before.
  */
 const START = `
-  insert into app.agent_runtimes as r (user_id, org_id, name, state, reason, last_position)
-  values ($1, $2, $3, 'starting', 'a start was asked for', $4)
+  insert into app.agent_runtimes as r (user_id, org_id, name, state, reason, last_position, trace)
+  values ($1, $2, $3, 'starting', 'a start was asked for', $4, $5)
   on conflict (user_id) do update set
     last_position = greatest(r.last_position, excluded.last_position),
     last_active_at = clock_timestamp(),
     start_again = r.start_again or r.placed_at is not null and r.state in ('stopping', 'error'),
+    trace = case
+      when r.placed_at is null and r.state in ('stopped', 'error') then excluded.trace
+      when r.placed_at is not null and r.state in ('stopping', 'error') and not r.start_again then excluded.trace
+      else r.trace end,
     org_id = case when r.placed_at is null then excluded.org_id else r.org_id end,
     start_id = case when r.placed_at is null and r.state in ('stopped', 'error') then gen_random_uuid() else r.start_id end,
     requested_at =
@@ -63,8 +68,15 @@ const ORGANISATION = `
 
 export type Heeded = { readonly heeded: true } | { readonly heeded: false; readonly reason: string };
 
+/** Headers of the event that asked. */
+export type RuntimeTrace = Readonly<Record<string, string>>;
+
 /** Writes down what the command wishes. A command that comes again changes nothing. */
-export async function heed(client: Queryable, command: RuntimeCommand): Promise<Heeded> {
+export async function heed(
+  client: Queryable,
+  command: RuntimeCommand,
+  trace?: RuntimeTrace,
+): Promise<Heeded> {
   const { wish, userId, position } = command;
   if (wish === 'stop') await client.query(STOP, [userId, position]);
   else if (wish === 'settings') await client.query(SETTINGS_CHANGED, [userId, position]);
@@ -76,7 +88,7 @@ export async function heed(client: Queryable, command: RuntimeCommand): Promise<
         reason: `expected org_id, or settings of ${JSON.stringify(userId)} in app.user_agent_settings, got neither`,
       };
     }
-    await client.query(START, [userId, orgId, runtimeName(userId), position]);
+    await client.query(START, [userId, orgId, runtimeName(userId), position, trace ?? null]);
   }
   return { heeded: true };
 }

@@ -118,12 +118,16 @@ export async function startGmailStandIn(options: GmailStandInOptions = {}): Prom
     const method = request.method ?? 'GET';
     const body = await bodyOf(request);
     const mailbox = mailboxOf(request.headers.authorization);
-    const { authorization, 'content-type': contentType } = request.headers;
+    const { authorization, 'content-type': contentType, traceparent } = request.headers;
     requests.push({
       method,
       path: url.pathname,
       search: url.searchParams,
-      headers: { authorization, 'content-type': contentType },
+      headers: {
+        authorization,
+        'content-type': contentType,
+        ...(typeof traceparent === 'string' ? { traceparent } : {}),
+      },
       email: mailbox?.email,
       body,
     });
