@@ -1,6 +1,6 @@
 // A database with relays on it, for a test file: they are stopped after each test, and leave no connection behind.
 
-import { acquireLease, createPool } from '@pulsebox/postgres';
+import { acquireLease, createPool, transaction } from '@pulsebox/postgres';
 import { createTestDatabase, eventually, tcpProxy } from '@pulsebox/test-support';
 import type { TcpProxy, TestDatabase } from '@pulsebox/test-support';
 import type { Pool } from 'pg';
@@ -101,13 +101,16 @@ export function relayDesk(): RelayDesk {
     lease,
     async takeOver(of) {
       const name = leaseOf(of);
-      await database.pool.query(
-        `update pulsebox.lease set expires_at = clock_timestamp() - interval '1 s' where name = $1`,
-        [name],
-      );
-      const attempt = await acquireLease(database.pool, { name, holder: 'thief', ttlMs: 60_000 });
-      if (!attempt.acquired) throw new Error('not taken');
-      return attempt.token;
+      // One transaction: between two, its holder may renew.
+      return await transaction(database.pool, async (client) => {
+        await client.query(
+          `update pulsebox.lease set expires_at = clock_timestamp() - interval '1 s' where name = $1`,
+          [name],
+        );
+        const attempt = await acquireLease(client, { name, holder: 'thief', ttlMs: 60_000 });
+        if (!attempt.acquired) throw new Error('not taken');
+        return attempt.token;
+      });
     },
     async throughProxy() {
       const proxy = await tcpProxy(database.url);
