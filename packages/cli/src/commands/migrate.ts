@@ -31,7 +31,7 @@ export function declareMigrate(program: Command, run: Run): void {
     .command('migrate')
     .summary('create or update the tables in the database')
     .description(
-      'Creates or updates the tables of Pulsebox: the log, leases, the sample application, search.',
+      'Creates or updates the tables of Pulsebox: leases, jobs, the log, the sample application with mail and push, search.',
     )
     .option('--check', 'change nothing; exit 1 when a migration is pending')
     .addHelpText('after', EXAMPLES)
