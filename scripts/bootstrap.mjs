@@ -30,7 +30,7 @@ let interruptedBy;
 
 const { build, command } = tasks[task];
 if (!isInstalled()) {
-  say('installing dependencies (npm ci)');
+  say('installing dependencies (npm ci): about half a minute, more on a slow line');
   await run(
     'npm',
     ['ci', '--no-audit', '--no-fund', '--loglevel=error'],
@@ -78,6 +78,7 @@ function spawned(program, programArgs) {
     // Ctrl-C reaches the child by itself, being in the same process group; this process waits for it to end.
     // A signal sent to this process alone is passed on.
     process.on('SIGINT', note).on('SIGTERM', pass).on('SIGHUP', pass);
+    const watch = whenOrphaned(() => pass('SIGTERM'));
     const child = spawn(program, programArgs, {
       cwd: root,
       stdio: 'inherit',
@@ -86,10 +87,27 @@ function spawned(program, programArgs) {
     });
     child.once('error', (error) => fail(`${program} could not be started: ${error.message}`));
     child.once('exit', (code, signal) => {
+      clearInterval(watch);
       process.off('SIGINT', note).off('SIGTERM', pass).off('SIGHUP', pass);
       done(code ?? 128 + (constants.signals[signal] ?? 0));
     });
   });
+}
+
+/**
+ * A signal to npm ends npm and the shell that it starts scripts with, and nobody else: what they had started would run
+ * on without a terminal, a database and three workers. So the end of that shell counts as a signal. Nobody else's does:
+ * who starts this without npm may well mean it to outlive them.
+ */
+function whenOrphaned(then) {
+  if (process.env['npm_lifecycle_event'] === undefined) return undefined;
+  const parent = process.ppid;
+  const watch = setInterval(() => {
+    if (process.ppid === parent) return;
+    clearInterval(watch);
+    then();
+  }, 500);
+  return watch;
 }
 
 function say(message) {

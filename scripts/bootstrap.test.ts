@@ -12,8 +12,8 @@ interface Ended {
   readonly said: string;
 }
 
-/** `npm start` of a fresh clone whose npm is the given shell script. `whenRunning`: it has said that it runs. */
-async function start(npm: string, whenRunning?: (pid: number) => void): Promise<Ended> {
+/** A fresh clone whose npm is the given shell script. */
+async function freshClone(npm: string): Promise<string> {
   const clone = await mkdtemp(join(tmpdir(), 'pulsebox-bootstrap-'));
   onTestFinished(() => rm(clone, { recursive: true, force: true }));
   await mkdir(join(clone, 'scripts'));
@@ -21,10 +21,25 @@ async function start(npm: string, whenRunning?: (pid: number) => void): Promise<
   await writeFile(join(clone, 'package-lock.json'), '{}');
   await writeFile(join(clone, 'npm'), `#!/bin/sh\necho npm runs\n${npm}\n`);
   await chmod(join(clone, 'npm'), 0o755);
-  const child = spawn(process.execPath, [join(clone, 'scripts/bootstrap.mjs'), 'start'], {
+  return clone;
+}
+
+/** `npm start` of a fresh clone. `whenRunning`: its npm has said that it runs. */
+async function start(npm: string, whenRunning?: (pid: number) => void): Promise<Ended> {
+  const clone = await freshClone(npm);
+  return await ended(clone, [process.execPath, join(clone, 'scripts/bootstrap.mjs'), 'start'], whenRunning);
+}
+
+async function ended(
+  clone: string,
+  [program = '', ...args]: readonly string[],
+  whenRunning?: (pid: number) => void,
+  env: Readonly<Record<string, string>> = {},
+): Promise<Ended> {
+  const child = spawn(program, args, {
     // A process group of its own, as in a terminal: Ctrl-C goes to all of it.
     detached: true,
-    env: { PATH: `${clone}${delimiter}${process.env['PATH'] ?? ''}` },
+    env: { PATH: `${clone}${delimiter}${process.env['PATH'] ?? ''}`, ...env },
     stdio: ['ignore', 'pipe', 'pipe'],
   });
   let said = '';
@@ -48,6 +63,16 @@ test('so does a SIGTERM to the process alone', async () => {
   const { code, said } = await start('exec sleep 60', (pid) => process.kill(pid, 'SIGTERM'));
   expect(said).not.toContain('failed');
   expect(code).toBe(143);
+});
+
+test('nothing runs on when npm was ended, and with it the shell that it runs scripts in', async () => {
+  const clone = await freshClone('exec sleep 60');
+  const shell = ['/bin/sh', '-c', `"${process.execPath}" "${clone}/scripts/bootstrap.mjs" start; exit`];
+  // Its output ends only when everything that had it has ended.
+  const { signal } = await ended(clone, shell, (pid) => process.kill(pid, 'SIGKILL'), {
+    npm_lifecycle_event: 'start',
+  });
+  expect(signal).toBe('SIGKILL');
 });
 
 test('an installation that fails is named', async () => {

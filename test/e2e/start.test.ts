@@ -150,14 +150,29 @@ test('says what is wrong with a DATABASE_URL', async () => {
 });
 
 test('names a port that is in use, and what to do', async () => {
-  const other = createServer().listen(port);
+  const others = [port, watchPort].map((taken) => createServer().listen(taken));
   try {
     const program = await start({ waitFor: `port ${port}` });
     expect(await program.exited).toMatchObject({ code: 1 });
-    expect(program.output()).toContain(`WORKER_HEALTH_PORT=${port + 100} npm start`);
+    expect(program.output()).toContain(
+      `WORKER_HEALTH_PORT=${port + 100} WATCH_WORKER_HEALTH_PORT=${watchPort + 100} npm start`,
+    );
   } finally {
-    other.close();
+    for (const other of others) other.close();
   }
+});
+
+test('takes no arguments, and says what it reads instead', async () => {
+  const help = runProgram(ENTRY, { args: ['--help'] });
+  const faulty = runProgram(ENTRY, { args: ['worker'] });
+  const demo = runProgram('apps/dev/src/demo.ts', { args: ['--row', '5'] });
+  expect(await help.exited).toEqual({ code: 0, signal: null });
+  expect(help.output()).toContain('PULSEBOX_STATE');
+  expect(await faulty.exited).toEqual({ code: 2, signal: null });
+  expect(faulty.output()).toContain('expected no arguments, got worker');
+  expect(await demo.exited).toEqual({ code: 2, signal: null });
+  expect(demo.output()).toContain("Unknown option '--row'");
+  expect(demo.output()).not.toContain('    at ');
 });
 
 function isRunning(pid: number | undefined): boolean {

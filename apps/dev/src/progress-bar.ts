@@ -11,14 +11,13 @@ export function progressBar(label: string, total: number): ProgressBar {
   const startedAtMs = performance.now();
   const terminal = process.stdout.isTTY;
   let count = 0;
-  let first: number | undefined;
   let drawnAtMs = 0;
 
   function draw(): void {
     const share = total === 0 ? 1 : Math.min(1, count / total);
     const filled = Math.round(share * WIDTH);
     const seconds = (performance.now() - startedAtMs) / 1_000;
-    const rate = Math.round((count - (first ?? 0)) / Math.max(seconds, 0.001));
+    const rate = Math.round(count / Math.max(seconds, 0.001));
     const bar = `${'█'.repeat(filled)}${'░'.repeat(WIDTH - filled)}`;
     const line = `  ${label} ${bar} ${String(Math.floor(share * 100)).padStart(3)} %  ${count.toLocaleString('en')} of ${total.toLocaleString('en')}, ${rate.toLocaleString('en')} a second`;
     process.stdout.write(terminal ? `\r\u001b[2K${line}` : `${line}\n`);
@@ -26,7 +25,6 @@ export function progressBar(label: string, total: number): ProgressBar {
 
   return {
     update(now): void {
-      first ??= now === total ? 0 : now;
       count = now;
       if (performance.now() - drawnAtMs < (terminal ? 80 : 2_000)) return;
       drawnAtMs = performance.now();

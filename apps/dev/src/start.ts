@@ -30,9 +30,30 @@ import { whatNext } from './what-next.ts';
 /** A fault that is said in one sentence, without a stack. */
 class StartError extends Error {}
 
+const HELP = `npm start
+
+Starts an embedded PostgreSQL, makes its tables, runs the three workers, and prints what to try. Ctrl-C stops all of it.
+It takes no flags; these variables change what it does, beside those of docs/configuration.md:
+
+  PULSEBOX_STATE   where it keeps its data and says where it runs; .pulsebox in the checkout unless set
+  DATABASE_URL     a database of your own, in the place of the embedded one
+  ${suite.map(({ portVariable }) => portVariable).join(', ')}
+                   the ports of /health and /metrics
+`;
+
 const stopping = new AbortController();
 
-process.exitCode = await main();
+process.exitCode = await commandLine(process.argv.slice(2));
+
+async function commandLine(args: readonly string[]): Promise<number> {
+  if (args.length === 0) return await main();
+  if (args.includes('--help') || args.includes('-h')) {
+    process.stdout.write(HELP);
+    return 0;
+  }
+  say(`expected no arguments, got ${args.join(' ')}; \`npm start -- --help\` says what it reads`);
+  return 2;
+}
 
 async function main(): Promise<number> {
   let signals = 0;
@@ -131,13 +152,14 @@ async function clearLeftovers(): Promise<void> {
 }
 
 async function assertPortsFree(): Promise<void> {
-  for (const app of suite) {
-    const port = portOf(app);
-    if (await isPortFree(port)) continue;
-    throw new StartError(
-      `port ${port} for the health of ${app.name} is in use by another program: stop it, or choose another port, for instance ${app.portVariable}=${port + 100} npm start`,
-    );
-  }
+  const taken: WorkerApp[] = [];
+  for (const app of suite) if (!(await isPortFree(portOf(app)))) taken.push(app);
+  if (taken.length === 0) return;
+  const which = taken.map((app) => `port ${portOf(app)}, for the health of ${app.name}`).join('; ');
+  const others = taken.map((app) => `${app.portVariable}=${portOf(app) + 100}`).join(' ');
+  throw new StartError(
+    `in use by another program: ${which}\n  what to do: stop it (is it an \`npm start\` of another folder?), or choose others, for instance\n  ${others} npm start`,
+  );
 }
 
 async function untilReady(run: RunFile, workers: readonly SupervisedWorker[]): Promise<void> {

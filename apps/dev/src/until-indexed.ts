@@ -8,11 +8,7 @@ import type { Pool } from 'pg';
 const PATIENCE_MS = 30_000;
 
 /** @returns false when the index stopped moving before it had caught up */
-export async function untilIndexed(
-  pool: Pool,
-  total: number,
-  onProgress: (indexed: number) => void,
-): Promise<boolean> {
+export async function untilIndexed(pool: Pool, onLag: (lag: number) => void): Promise<boolean> {
   let leastLag = Number.POSITIVE_INFINITY;
   let movedAtMs = performance.now();
   while (performance.now() - movedAtMs < PATIENCE_MS) {
@@ -22,9 +18,9 @@ export async function untilIndexed(
       leastLag = lag;
       movedAtMs = performance.now();
     }
-    onProgress(Math.max(0, total - Math.min(lag, total)));
     if (statuses.length > 0 && lag === 0) return true;
-    await delay(100);
+    onLag(lag);
+    await delay(50);
   }
   return false;
 }

@@ -12,22 +12,24 @@ ${bold('Pulsebox is running.')} ${dim('Ctrl-C stops it, the database last.')}
   Is it well?
 ${health.join('\n')}
 
-  Emit an event, and see that its position is reached:
+  Import a file: each row is written with its event, and the search finds it
+    npx pulsebox import examples/items.ndjson --org acme
+    npx pulsebox search espresso
+
+  Emit an event of your own, and see how far each group is
     npx pulsebox emit note.taken '{"text":"hello"}' --key note:1
     npx pulsebox groups
 
-  Push: ${dim('the public key, for pages to subscribe with, is in')} ${checkout.vapidKeys}
-    npx pulsebox push subscriptions
-
-  135,000 cities, row and event in one transaction each, in another terminal:
+  135,000 cities, written and indexed while you watch
     npm run demo
-    npx pulsebox search reykjavik
 
-  A file of your own, in batches, with a progress bar:
-    npx pulsebox import items.ndjson --org acme
+  Write a consumer, make a table of yours searchable: ${dim('ten minutes')}
+    docs/first-steps.md
 
-  With SQL: ${dim('any client; the data stays for the next start')}
+  The database, for any client: ${dim('the data stays for the next start')}
     ${run.databaseUrl}
+  The public key of push: ${dim('for pages to subscribe with')}
+    ${checkout.vapidKeys}
 
 `;
 }
