@@ -80,6 +80,7 @@ export const pushWorkerCommand: WorkerCommand<Variables> = {
       pool: outbox.pool,
       jobs: outbox.jobs,
       registry,
+      log,
       vapid,
       concurrency: config.PUSH_CONCURRENCY,
       timeoutMs: config.PUSH_TIMEOUT_SECONDS * 1_000,

@@ -1,7 +1,7 @@
 // One attempt at one delivery, from the look at the clock to what is to be recorded. Used by batches, broadcasts and
 // retries alike.
 
-import type { LoopCheck } from '@pulsebox/loop';
+import type { Logger, LoopCheck } from '@pulsebox/loop';
 import type { Registry } from 'prom-client';
 import { createDeniedAlarm } from './denied.ts';
 import { remainingTtlSeconds } from './delivery.ts';
@@ -39,6 +39,8 @@ export interface DelivererOptions extends Omit<PushSenderOptions, 'breaker'> {
   readonly backoff?: Backoff | undefined;
   /** Where metrics are registered. Without it there are none. */
   readonly registry?: Registry | undefined;
+  /** Told when a service begins or ceases to refuse our VAPID token, or to be left alone. Default: nobody is. */
+  readonly log?: Logger | undefined;
 }
 
 /** A wrong key is not mended in seconds; asking all the time makes services block the sender. */
@@ -46,13 +48,21 @@ const LEAST_WAIT_AFTER_DENIAL_MS = 300_000;
 
 /** @throws PUSH_VAPID_INVALID, PUSH_OPTIONS_INVALID */
 export function createDeliverer(options: DelivererOptions): Deliverer {
-  const { backoff, registry } = options;
+  const { backoff, registry, log } = options;
   const metrics = registry === undefined ? undefined : pushMetrics(registry);
   for (const service of services) {
     metrics?.breakersOpen.set({ service }, 0);
     metrics?.denied.set({ service }, 0);
   }
-  const alarm = createDeniedAlarm((service, origins) => metrics?.denied.set({ service }, origins));
+  const alarm = createDeniedAlarm((service, origins, origin, denies) => {
+    metrics?.denied.set({ service }, origins);
+    if (denies)
+      log?.warn(
+        { service, origin },
+        'a push service refuses our VAPID token, and will be asked again: check the VAPID_ variables and the clock',
+      );
+    else log?.info({ service, origin }, 'a push service takes our VAPID token again');
+  });
   const open = new Set<string>();
   const sender = createPushSender({
     ...options,
@@ -61,7 +71,11 @@ export function createDeliverer(options: DelivererOptions): Deliverer {
       onChange(origin, isOpen): void {
         if (isOpen) open.add(origin);
         else open.delete(origin);
-        metrics?.breakersOpen.inc({ service: serviceOf(origin) }, isOpen ? 1 : -1);
+        const service = serviceOf(origin);
+        metrics?.breakersOpen.inc({ service }, isOpen ? 1 : -1);
+        if (isOpen)
+          log?.warn({ service, origin }, 'a push service fails or is slow: what is for it waits as jobs');
+        else log?.info({ service, origin }, 'a push service is back');
       },
     },
   });

@@ -15,15 +15,16 @@ export interface DeniedAlarm {
 /** Endpoints come from strangers: whoever makes up origins must fill neither the memory nor the places of others. */
 const MOST_STRANGERS = 100;
 
-/** @param onChange how many origins of the service deny us now */
+/** @param onChange which origin began or ceased to deny us, and how many origins of its service do so now */
 export function createDeniedAlarm(
-  onChange: (service: Service, origins: number) => void = () => undefined,
+  onChange: (service: Service, origins: number, origin: string, denies: boolean) => void = () => undefined,
 ): DeniedAlarm {
   const since = new Map<string, string>();
 
   function changed(origin: string): void {
     const service = serviceOf(origin);
-    onChange(service, [...since.keys()].filter((known) => serviceOf(known) === service).length);
+    const origins = [...since.keys()].filter((known) => serviceOf(known) === service).length;
+    onChange(service, origins, origin, since.has(origin));
   }
 
   return {

@@ -76,6 +76,7 @@ export async function openPushDesk(
   };
   const registry = createRegistry();
   const common = {
+    log,
     vapid,
     pool: database.pool,
     jobs,
