@@ -58,7 +58,7 @@ ${EXIT_CODES_HELP}`;
 
 /** Faults in the command line are thrown as commander's CommanderError; nothing ends the process. */
 export function createProgram(run: Run): Command {
-  const program = new Command('pulsebox')
+  const program: Command = new Command('pulsebox')
     .description("The operator's command for Pulsebox: transactional event log, consumer groups, search.")
     .version(version(), '--version', 'show the version')
     .helpOption('--help', 'show help, also for each command')
