@@ -6,8 +6,8 @@
 
 import { context, SpanKind, SpanStatusCode, trace, TraceFlags } from '@opentelemetry/api';
 import type { Attributes, Context, Link, Span, SpanContext } from '@opentelemetry/api';
-import type { OutboxEvent } from '../log/event.ts';
-import { emittedIn, isTracing, traceKey } from '../log/trace-headers.ts';
+import type { JsonValue, OutboxEvent } from '../log/event.ts';
+import { emittedIn, isTracing, spanNamedBy } from '../log/trace-headers.ts';
 
 export interface TracedWork {
   /** The consumer group. */
@@ -63,60 +63,58 @@ interface Origins {
 function originsOf(events: readonly OutboxEvent[]): Origins {
   const active = context.active();
   const around = trace.getSpanContext(active);
-  const { emitters, allTraced } = emittersOf(events);
-  const [first] = emitters;
-  const isOneTrace =
-    first !== undefined &&
-    allTraced &&
-    emitters.every(({ spanContext }) => spanContext.traceId === first.spanContext.traceId);
-  if (!isOneTrace) return { parent: active, links: linksTo(emitters) };
+  const { first, links } = emittersOf(events);
+  if (first === undefined) return { parent: active, links };
   // Work on a part of a batch that is of this trace already.
-  if (around?.traceId === first.spanContext.traceId) return { parent: active, links: [] };
-  const links = linksTo(emitters.slice(1));
-  return { parent: first.context, links: around === undefined ? links : [{ context: around }, ...links] };
+  if (around?.traceId === first.traceId) return { parent: active, links: [] };
+  return {
+    parent: emittedIn(first.event),
+    links: around === undefined ? links : [{ context: around }, ...links],
+  };
 }
 
-interface Emitter {
-  readonly context: Context;
-  readonly spanContext: SpanContext;
-  readonly position: number;
+interface Emitters {
+  /** Undefined: there are several traces, or events without one. */
+  readonly first: { readonly event: OutboxEvent; readonly traceId: string } | undefined;
+  /** To spans that emitted some of the events; but for the first, where it is the parent. */
+  readonly links: Link[];
 }
 
-/** Each span that emitted some of the events once: those of a transaction mostly have one in common. */
-function emittersOf(events: readonly OutboxEvent[]): {
-  readonly emitters: readonly Emitter[];
-  readonly allTraced: boolean;
-} {
-  const emitters = new Map<string, Emitter>();
-  const malformed = new Set<string>();
-  let allTraced = true;
-  for (const { headers, position } of events) {
-    const key = traceKey(headers);
-    if (key !== undefined && emitters.has(key)) continue;
-    const emitter = key === undefined || malformed.has(key) ? undefined : emitterOf(headers, position);
-    if (emitter === undefined) {
-      allTraced = false;
-      if (key !== undefined) malformed.add(key);
-    } else if (key !== undefined) emitters.set(key, emitter);
+function emittersOf(events: readonly OutboxEvent[]): Emitters {
+  /** By `traceparent`. */
+  const links = new Map<string, Link>();
+  let first:
+    | { readonly event: OutboxEvent; readonly traceparent: string; readonly span: SpanContext }
+    | undefined;
+  let isOneTrace = true;
+  let last: JsonValue | undefined;
+  for (const event of events) {
+    const { traceparent } = event.headers;
+    // Those of a transaction mostly have it in common.
+    if (traceparent !== undefined && traceparent === last) continue;
+    last = traceparent;
+    const span = typeof traceparent === 'string' ? spanNamedBy(traceparent) : undefined;
+    if (span === undefined || typeof traceparent !== 'string') {
+      isOneTrace = false;
+      continue;
+    }
+    first ??= { event, traceparent, span };
+    isOneTrace &&= span.traceId === first.span.traceId;
+    // Nobody has recorded a span that was not sampled: a link to it leads nowhere.
+    if (isSampled(span) && links.size < MOST_LINKS) links.set(traceparent, linkTo(span, event));
   }
-  return { emitters: [...emitters.values()], allTraced };
+  if (first === undefined) return { first, links: [] };
+  const { event, span } = first;
+  if (isOneTrace) {
+    links.delete(first.traceparent);
+    return { first: { event, traceId: span.traceId }, links: [...links.values()] };
+  }
+  // One link to a span that was not sampled tells the sampler that none was.
+  return { first: undefined, links: links.size === 0 ? [linkTo(span, event)] : [...links.values()] };
 }
 
-function emitterOf(headers: OutboxEvent['headers'], position: number): Emitter | undefined {
-  const emitted = emittedIn(headers);
-  const spanContext = trace.getSpanContext(emitted);
-  return spanContext === undefined ? undefined : { context: emitted, spanContext, position };
-}
-
-/** Nobody has recorded a span that was not sampled. One link to such a one still tells the sampler that it was not. */
-function linksTo(emitters: readonly Emitter[]): Link[] {
-  const sampled = emitters.filter(({ spanContext }) => isSampled(spanContext));
-  return (sampled.length === 0 ? emitters.slice(0, 1) : sampled.slice(0, MOST_LINKS)).map(
-    ({ spanContext, position }) => ({
-      context: spanContext,
-      attributes: { 'messaging.message.id': String(position) },
-    }),
-  );
+function linkTo(span: SpanContext, { position }: OutboxEvent): Link {
+  return { context: span, attributes: { 'messaging.message.id': String(position) } };
 }
 
 function isSampled({ traceFlags }: SpanContext): boolean {

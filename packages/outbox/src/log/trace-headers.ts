@@ -1,23 +1,19 @@
-// How a trace goes through the log: in the headers of events, under the names of W3C Trace Context (`traceparent`).
+// How a trace goes through the log: in the headers of events, as W3C Trace Context has it (`traceparent`, `tracestate`).
 //
 // Of OpenTelemetry this package knows the API alone, which is made for libraries: it has no dependencies and does nothing
 // until the application registers an SDK. So an application that traces itself has its events carry its traces, by
 // calling `emit` as before.
 
 import { context, propagation, ROOT_CONTEXT } from '@opentelemetry/api';
-import type { Context } from '@opentelemetry/api';
+import type { Context, SpanContext } from '@opentelemetry/api';
 import type { JsonValue, OutboxEvent } from './event.ts';
 
 type Headers = Readonly<Record<string, JsonValue>>;
 
-/** Headers are written by strangers: what is no text is no trace. */
-const TEXTS = {
-  get: (headers: Headers, name: string): string | undefined => {
-    const value = headers[name];
-    return typeof value === 'string' ? value : undefined;
-  },
-  keys: (headers: Headers): string[] => Object.keys(headers),
-};
+/** https://www.w3.org/TR/trace-context/#traceparent-header. Later versions may have more to say after a hyphen. */
+const TRACEPARENT = /^(?!ff)[\da-f]{2}-(?!0{32})([\da-f]{32})-(?!0{16})([\da-f]{16})-([\da-f]{2})(?:-.*)?$/;
+const FIRST_VERSION = '00-';
+const LENGTH_OF_FIRST = 55;
 
 /** Whether anybody in this process carries traces on. Nothing else is done, and nothing looked at, while nobody does. */
 export function isTracing(): boolean {
@@ -35,20 +31,13 @@ export function traceHeaders(): Readonly<Record<string, string>> | undefined {
   return Object.keys(headers).length === 0 ? undefined : headers;
 }
 
-/** The names of W3C Trace Context, which are those that events are passed on with to whoever does not know the log. */
-const STANDARD_NAMES = ['traceparent', 'tracestate'] as const;
-
 /** The headers of an event that name its trace, for what continues it outside of this process. Undefined: there are none. */
 export function traceOf({
   headers,
 }: Pick<OutboxEvent, 'headers'>): Readonly<Record<string, string>> | undefined {
-  if (TEXTS.get(headers, 'traceparent') === undefined) return undefined;
-  return Object.fromEntries(
-    STANDARD_NAMES.flatMap((name) => {
-      const value = TEXTS.get(headers, name);
-      return value === undefined ? [] : [[name, value]];
-    }),
-  );
+  const { traceparent, tracestate } = headers;
+  if (typeof traceparent !== 'string') return undefined;
+  return typeof tracestate === 'string' ? { traceparent, tracestate } : { traceparent };
 }
 
 /** Whether the headers say of which trace they are, rightly or not. */
@@ -56,14 +45,20 @@ export function namesTrace(headers: Headers): boolean {
   return propagation.fields().some((name) => headers[name] !== undefined);
 }
 
-/** What headers of the same trace and span have in common, without parsing them. Undefined: they name no trace. */
-export function traceKey(headers: Headers): string | undefined {
-  let key = '';
-  for (const name of propagation.fields()) key += `${TEXTS.get(headers, name) ?? ''}\n`;
-  return key.trim() === '' ? undefined : key;
+/**
+ * The span that a `traceparent` names. Undefined: it names none, whatever it is: headers are written by strangers.
+ *
+ * Read here, and not by the application's propagator, since each event of a batch may have another: that took 2.2 µs an
+ * event, half as long again as everything else that is done for it.
+ */
+export function spanNamedBy(traceparent: string): SpanContext | undefined {
+  if (traceparent.startsWith(FIRST_VERSION) && traceparent.length !== LENGTH_OF_FIRST) return undefined;
+  const [, traceId, spanId, flags] = TRACEPARENT.exec(traceparent) ?? [];
+  if (traceId === undefined || spanId === undefined || flags === undefined) return undefined;
+  return { traceId, spanId, traceFlags: Number.parseInt(flags, 16), isRemote: true };
 }
 
-/** Where the trace stood when the event was emitted. What cannot be parsed is as if it were not there. */
-export function emittedIn(headers: Headers): Context {
-  return propagation.extract(ROOT_CONTEXT, headers, TEXTS);
+/** Where the trace stood when the event was emitted, with all that the application's propagator reads of it. */
+export function emittedIn(event: Pick<OutboxEvent, 'headers'>): Context {
+  return propagation.extract(ROOT_CONTEXT, traceOf(event) ?? {});
 }
