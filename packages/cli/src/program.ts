@@ -68,7 +68,7 @@ export function createProgram(run: Run): Command {
     .configureHelp({
       showGlobalOptions: true,
       // Commander lists those of every command on the way: `import status` has no use for what `import` takes.
-      visibleGlobalOptions: (command) => (command === program ? [] : program.options),
+      visibleGlobalOptions: (command) => (command === program ? [] : [...program.options]),
       // Commander takes the styles out again where there is no terminal.
       styleTitle: (title) => styleText('bold', title, { validateStream: false }),
     })
