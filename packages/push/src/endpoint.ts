@@ -25,8 +25,8 @@ export const LONGEST_ENDPOINT = 2_000;
  * @throws PUSH_ENDPOINT_FORBIDDEN; the message has the origin at most: what comes after it is a secret of the user
  */
 export function parseEndpoint(text: string, policy: EndpointPolicy = {}): Endpoint {
-  const url = text.length <= LONGEST_ENDPOINT && URL.canParse(text) ? new URL(text) : undefined;
-  if (url === undefined)
+  const url = text.length <= LONGEST_ENDPOINT ? URL.parse(text) : null;
+  if (url === null)
     throw forbidden('an endpoint that is a URL of at most 2,000 characters', 'something else');
   if (url.protocol !== 'https:') throw forbidden('an endpoint that starts with https://', url.protocol);
   if (url.username !== '' || url.password !== '')

@@ -1,7 +1,5 @@
 // Sends one message to one subscription: checked, encrypted, under one deadline, and always with an outcome.
 
-import { setMaxListeners } from 'node:events';
-import type { Dispatcher } from 'undici';
 import { readAnswer } from './answer.ts';
 import type { Answer } from './answer.ts';
 import { createBreaker } from './breaker.ts';
@@ -12,6 +10,7 @@ import type { EncryptionKeys } from './encryption.ts';
 import { createEncryptor } from './encryptor.ts';
 import { parseEndpoint, parseOrigin } from './endpoint.ts';
 import type { Endpoint, EndpointPolicy } from './endpoint.ts';
+import { exchange, GIVEN_UP, TIMED_OUT } from './exchange.ts';
 import type { PushMessage } from './message.ts';
 import { PushError } from './push-error.ts';
 import { parseVapid } from './vapid-keys.ts';
@@ -67,7 +66,7 @@ export interface PushSenderOptions
   readonly breaker?: BreakerOptions | undefined;
 }
 
-/** Of an answer that is no success, this much is read, in bytes; then the stream is closed. */
+/** Of an answer this much is read, in bytes; then the stream is closed. */
 const LONGEST_ANSWER = 4_096;
 
 /** @throws PUSH_VAPID_INVALID, PUSH_OPTIONS_INVALID */
@@ -89,18 +88,10 @@ export function createPushSender(options: PushSenderOptions): PushSender {
     message: PushMessage,
     { ttlSeconds = message.ttlSeconds, signal }: SendOptions,
   ): Promise<Outcome> {
-    const deadline = new AbortController();
-    // Every part of undici that waits listens to it.
-    setMaxListeners(0, deadline.signal);
-    const timer = setTimeout(() => deadline.abort(TIMED_OUT), timeoutMs);
-    const giveUp = (): void => deadline.abort(GIVEN_UP);
-    signal.addEventListener('abort', giveUp, { once: true });
-    if (signal.aborted) giveUp();
     const startedAtMs = performance.now();
     const connection = connections.to(origin);
     try {
-      const response = await connection.request({
-        method: 'POST',
+      const { status, retryAfter, text } = await exchange(connection, {
         path,
         headers: {
           authorization: headers.authorization(origin),
@@ -111,17 +102,16 @@ export function createPushSender(options: PushSenderOptions): PushSender {
           ...(message.topic === undefined ? {} : { topic: message.topic }),
         },
         body,
-        signal: deadline.signal,
+        timeoutMs,
+        longestAnswer: LONGEST_ANSWER,
+        signal,
       });
-      const answer = await readResponse(response);
+      const answer = readAnswer(status, { retryAfter }, text);
       return { ...outcomeOf(answer, origin), tookMs: performance.now() - startedAtMs };
     } catch (error) {
       // It may be dead without a word, and would swallow whatever is sent next.
       if (error === TIMED_OUT) connections.replace(origin, connection);
       return faultOutcome(error, origin, performance.now() - startedAtMs);
-    } finally {
-      clearTimeout(timer);
-      signal.removeEventListener('abort', giveUp);
     }
   }
 
@@ -164,27 +154,6 @@ export function createPushSender(options: PushSenderOptions): PushSender {
       await connections.close();
     },
   };
-}
-
-const TIMED_OUT = new Error('timed out');
-const GIVEN_UP = new Error('given up');
-
-async function readResponse({ statusCode, headers, body }: Dispatcher.ResponseData): Promise<Answer> {
-  const retryAfter = headers['retry-after'];
-  let text = '';
-  try {
-    for await (const chunk of body) {
-      text += String(chunk);
-      if (text.length >= LONGEST_ANSWER) break;
-    }
-  } catch {
-    // The status has been said; a body that breaks off, or takes too long, takes nothing of it back.
-  }
-  return readAnswer(
-    statusCode,
-    { retryAfter: typeof retryAfter === 'string' ? retryAfter : undefined },
-    text.slice(0, LONGEST_ANSWER),
-  );
 }
 
 function outcomeOf({ kind, status, reason, retryAfterMs }: Answer, origin: string): Outcome {

@@ -76,6 +76,26 @@ test('many messages at once share one connection of HTTP/2 and one token', async
   expect(new Set(service.received.map(({ authorization }) => authorization)).size).toBe(1);
 });
 
+test('a message that waits for a connection is given up at once, and not sent when there is one', async () => {
+  const service = await start({ http1: true });
+  const sender = senderTo(service, { connectionsPerOrigin: 1 });
+  const [first, second] = [new AbortController(), new AbortController()];
+  service.answer(() => 'never');
+  const holds = sender.send(service.subscribe(), message, { signal: first.signal });
+  await eventually(() => service.counts.requests === 1);
+  const waits = sender.send(service.subscribe(), message, { signal: second.signal });
+  second.abort();
+  expect(await waits).toMatchObject({ kind: 'aborted' });
+  first.abort();
+  expect(await holds).toMatchObject({ kind: 'aborted' });
+
+  service.answer(() => undefined);
+  const last = service.subscribe();
+  expect(await send(sender, last)).toMatchObject({ kind: 'sent' });
+  expect(service.received.map(({ endpoint }) => endpoint)).toEqual([last.endpoint]);
+  expect(service.counts.requests).toBe(2);
+});
+
 test('over HTTP/1.1 connections are kept, and there are no more of them than allowed', async () => {
   const service = await start({ http1: true });
   const sender = senderTo(service, { connectionsPerOrigin: 3 });
