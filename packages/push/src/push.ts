@@ -17,7 +17,7 @@ import { retryQueue } from './retry-queue.ts';
 export interface PushOptions extends DelivererOptions {
   readonly pool: Pool;
   readonly jobs: Jobs;
-  /** The most deliveries in flight, of batches and of a broadcast each. Default 64. */
+  /** The most deliveries in flight, of batches and of a broadcast each. Default 100. */
   readonly concurrency?: number | undefined;
   /** Of events that do not say. Default 86,400. */
   readonly defaultTtlSeconds?: number | undefined;
@@ -36,7 +36,8 @@ export interface Push {
   close(): Promise<void>;
 }
 
-const DEFAULT_CONCURRENCY = 64;
+/** As many streams as services commonly allow on a connection of HTTP/2. */
+const DEFAULT_CONCURRENCY = 100;
 
 /** Each is a transaction of its own: few enough to leave connections to others. */
 const RETRIES_AT_ONCE = 16;
