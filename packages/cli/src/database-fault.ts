@@ -11,6 +11,7 @@ export type DatabaseFaultKind =
   | 'access rule'
   | 'tls'
   | 'full'
+  | 'disk full'
   | 'starting or stopping'
   | 'not migrated'
   | 'permission'
@@ -38,6 +39,7 @@ const AWAY: ReadonlySet<DatabaseFaultKind> = new Set([
   'time-out',
   'connection lost',
   'full',
+  'disk full',
   'starting or stopping',
 ]);
 
@@ -116,6 +118,12 @@ const BY_SQLSTATE: Readonly<Record<string, Described>> = {
     kind: 'full',
     what: 'the server has no connection left',
     remedy: 'raise max_connections, put a pooler in front, or lower DATABASE_POOL_SIZE of the workers',
+  },
+  '53100': {
+    kind: 'disk full',
+    what: 'the disk of the server is full',
+    remedy:
+      'make room there; what holds the log back is said by `pulsebox groups` (LAG) and `pulsebox doctor` (retention). Workers go on by themselves, nothing has to be restarted',
   },
   '57P01': {
     kind: 'starting or stopping',

@@ -1,7 +1,9 @@
+import { randomBytes, randomUUID } from 'node:crypto';
 import { createServer } from 'node:http';
+import { createTokenVault, parseKeyring } from '@pulsebox/gmail';
 import type { AddressInfo } from 'node:net';
 import { emit, registerGroup } from '@pulsebox/outbox';
-import { createTestDatabase, startMeilisearchStandIn } from '@pulsebox/test-support';
+import { createTestDatabase, startKubernetesStandIn, startMeilisearchStandIn } from '@pulsebox/test-support';
 import type { TestDatabase } from '@pulsebox/test-support';
 import { afterAll, beforeAll, describe, expect, inject, onTestFinished, test } from 'vitest';
 import { pulsebox } from './pulsebox.ts';
@@ -231,6 +233,120 @@ describe('finds', () => {
     expect(diagnosis.of('groups')[0]?.message).toMatch(
       /^nobody reads group abandoned, lane 0: \d+ events? undelivered/,
     );
+  });
+
+  test('a group whose reader stores nothing, though there is something to deliver', async () => {
+    await registerGroup(database.pool, 'stuck', 'beginning');
+    await emit(database.pool, { topic: 't', payload: {} }, { autocommit: true });
+    await database.pool.query(
+      `insert into pulsebox.lease (name, token, holder, expires_at)
+       values ('outbox/stuck/0', 1, 'pod/1/a', now() + interval '1 hour');
+       update outbox.cursor set stored_at = now() - interval '1 minute' where group_name = 'stuck';
+       update outbox.event set created_at = now() - interval '1 minute'`,
+    );
+    onTestFinished(async () => {
+      await database.pool.query(
+        `delete from outbox.consumer_group; delete from pulsebox.lease; delete from outbox.cursor`,
+      );
+    });
+    expect((await examine()).of('groups')).toEqual([
+      expect.objectContaining({
+        status: 'warn',
+        message: expect.stringMatching(
+          /^group stuck, lane 0 stands still: \d+ events? undelivered/,
+        ) as string,
+      }),
+    ]);
+  });
+
+  test('mailboxes whose key is not there, or is no longer the first, or that were revoked', async () => {
+    const [old, next] = [randomBytes(32), randomBytes(32)].map((key) => key.toString('hex')) as [
+      string,
+      string,
+    ];
+    const vault = createTokenVault(parseKeyring(old));
+    const id = parseKeyring(old).active.id;
+    await database.pool.query(
+      `insert into app.mail_connections (user_id, org_id, email, refresh_token, state)
+       values ('ada', 'acme', 'ada@example.com', $1, 'active'), ('bob', 'acme', 'bob@example.com', $1, 'revoked')`,
+      [vault.seal('token', { connectionId: randomUUID(), column: 'refresh_token' })],
+    );
+    onTestFinished(async () => {
+      await database.pool.query('delete from app.mail_connections');
+    });
+    const revoked = {
+      status: 'warn',
+      message: expect.stringMatching(/^1 mailbox can be read no longer/) as string,
+    };
+    const gone = await examine({ ENCRYPTION_KEY: next });
+    expect(gone.code).toBe(1);
+    expect(gone.of('mail')).toMatchObject([
+      {
+        status: 'fail',
+        message: `the grants of 1 mailbox are encrypted under the key ${id}, which is not in ENCRYPTION_KEY`,
+      },
+      revoked,
+    ]);
+    expect((await examine({ ENCRYPTION_KEY: `${next},${old}` })).of('mail')).toMatchObject([
+      { status: 'warn', remedy: expect.stringContaining('pulsebox mail rotate-keys') as string },
+      revoked,
+    ]);
+    expect((await examine({ ENCRYPTION_KEY: old })).of('mail')).toMatchObject([revoked]);
+    expect((await examine()).of('mail')[0]).toMatchObject({ status: 'skip' });
+  });
+
+  test('messages from Pub/Sub that nobody has looked at', async () => {
+    expect((await examine()).of('pubsub')).toMatchObject([{ status: 'ok' }]);
+    await database.pool.query(
+      `insert into pubsub.dead_letter (subscription, message_id, published_at, reason, data)
+       values ('mail', '1', now(), 'no JSON', '')`,
+    );
+    onTestFinished(async () => {
+      await database.pool.query('delete from pubsub.dead_letter');
+    });
+    expect((await examine()).of('pubsub')).toMatchObject([
+      { status: 'warn', message: '1 message from Pub/Sub could not be understood' },
+    ]);
+  });
+
+  test('agent runtimes that nobody keeps, that are in error, and a cluster that does not answer', async () => {
+    expect((await examine()).of('agent-runtimes')).toMatchObject([{ status: 'ok' }]);
+    await database.pool.query(
+      `insert into app.agent_runtimes (user_id, org_id, name, state, reason)
+       values ('ada', 'acme', 'a', 'error', 'the image cannot be pulled'), ('bob', 'acme', 'b', 'starting', 'waits')`,
+    );
+    onTestFinished(async () => {
+      await database.pool.query('delete from app.agent_runtimes');
+    });
+    const off = await examine();
+    expect(off.code).toBe(1);
+    expect(off.of('agent-runtimes').map(({ status, message }) => `${status} ${message}`)).toEqual([
+      'fail nobody looks after 2 agent runtimes: nothing is started, stopped or reaped',
+      'warn 1 agent runtime could not be started or kept',
+      'warn 1 agent runtime cannot start: all places are taken',
+      'skip the cluster of 2 runtimes was not asked: OPENCLAW_RUNTIME is off here',
+    ]);
+    const kube = await startKubernetesStandIn();
+    onTestFinished(() => kube.close());
+    const env = {
+      OPENCLAW_RUNTIME: 'k8s',
+      OPENCLAW_IMAGE: 'registry.example/agent:1',
+      OPENCLAW_K8S_NAMESPACE: 'agents',
+      OPENCLAW_K8S_KUBECONFIG: kube.kubeconfig,
+      OPENCLAW_K8S_TIMEOUT_SECONDS: '5',
+    };
+    expect((await examine(env)).of('agent-runtimes').at(-1)).toMatchObject({
+      status: 'ok',
+      message: expect.stringMatching(
+        /^the cluster answers; 2 agent runtimes; \d+ steps? to be taken/,
+      ) as string,
+    });
+    await kube.close();
+    expect((await examine(env)).of('agent-runtimes').at(-1)?.status).toBe('fail');
+    const { OPENCLAW_IMAGE: _missing, ...withoutImage } = env;
+    const faulty = await examine(withoutImage);
+    expect(faulty.of('environment')[0]?.message).toContain('expected OPENCLAW_IMAGE to be set');
+    expect(faulty.of('agent-runtimes')).toMatchObject([{ status: 'skip' }]);
   });
 
   test('a role that may not do what a worker does', async () => {

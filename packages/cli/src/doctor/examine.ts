@@ -4,6 +4,7 @@ import type { Pool } from 'pg';
 import { findDatabase, namingFault, openPool } from '../database.ts';
 import type { Database, DatabaseSearch } from '../database.ts';
 import { faultOf } from '../fault.ts';
+import { agentRuntimes } from './agent-runtimes.ts';
 import { autovacuum } from './autovacuum.ts';
 import type { Check, Patient } from './check.ts';
 import { clock } from './clock.ts';
@@ -17,11 +18,13 @@ import type { Finding } from './finding.ts';
 import { groups } from './groups.ts';
 import { heldXmin } from './held-xmin.ts';
 import { logDefinition } from './log-definition.ts';
+import { mail } from './mail.ts';
 import { migrations } from './migrations.ts';
 import { notifications } from './notifications.ts';
 import { partitions } from './partitions.ts';
 import { privileges } from './privileges.ts';
 import { projections } from './projections.ts';
+import { pubsub } from './pubsub.ts';
 import { retention } from './retention.ts';
 import { searchEngine } from './search-engine.ts';
 import { serverVersion } from './server-version.ts';
@@ -49,6 +52,9 @@ const CHECKS: readonly Check[] = [
   clock,
   projections,
   searchEngine,
+  mail,
+  pubsub,
+  agentRuntimes,
   workers,
 ];
 

@@ -9,6 +9,8 @@ import { fail, ok, warn } from './finding.ts';
 
 /** A group that is behind for longer does not keep up. */
 const BEHIND_SECONDS = 300;
+/** One that has something to deliver and has stored nothing for longer stands still. */
+const STILL_SECONDS = 30;
 
 export const groups: Check = {
   name: 'groups',
@@ -17,7 +19,7 @@ export const groups: Check = {
     const statuses = await groupStatus(pool);
     const findings = [
       ...statuses.filter(isAbandoned).map(describeAbandoned),
-      ...statuses.filter(isBehind).map(describeBehind),
+      ...statuses.filter((status) => isStandingStill(status) || isBehind(status)).map(describeBehind),
     ];
     if (findings.length > 0) return findings;
     return ok(
@@ -36,6 +38,15 @@ function isBehind({ lag, holder, oldestAgeSeconds }: GroupStatus): boolean {
   return lag > 0 && holder !== null && oldestAgeSeconds > BEHIND_SECONDS;
 }
 
+function isStandingStill({ lag, holder, oldestAgeSeconds, storedAt }: GroupStatus): boolean {
+  return (
+    lag > 0 &&
+    holder !== null &&
+    oldestAgeSeconds > STILL_SECONDS &&
+    Date.now() - Date.parse(storedAt) > STILL_SECONDS * 1_000
+  );
+}
+
 function describeAbandoned({ group, lane, lag, oldestAgeSeconds }: GroupStatus): ReturnType<typeof fail> {
   return fail(
     `nobody reads group ${group}, lane ${lane}: ${plural(lag, 'event')} undelivered, the oldest for ${duration(oldestAgeSeconds)}`,
@@ -43,15 +54,10 @@ function describeAbandoned({ group, lane, lag, oldestAgeSeconds }: GroupStatus):
   );
 }
 
-function describeBehind({
-  group,
-  lane,
-  lag,
-  holder,
-  oldestAgeSeconds,
-}: GroupStatus): ReturnType<typeof warn> {
+function describeBehind(status: GroupStatus): ReturnType<typeof warn> {
+  const { group, lane, lag, holder, oldestAgeSeconds } = status;
   return warn(
-    `group ${group}, lane ${lane} is behind: ${plural(lag, 'event')} undelivered, the oldest for ${duration(oldestAgeSeconds)}`,
+    `group ${group}, lane ${lane} ${isStandingStill(status) ? 'stands still' : 'is behind'}: ${plural(lag, 'event')} undelivered, the oldest for ${duration(oldestAgeSeconds)}`,
     `look at the log and /health of ${printable(holder ?? '')}: its sink may be away or slow`,
   );
 }
