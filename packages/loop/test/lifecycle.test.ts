@@ -1,5 +1,6 @@
 import { createServer } from 'node:http';
 import type { AddressInfo } from 'node:net';
+import { eventually } from '@pulsebox/test-support';
 import { expect, test } from 'vitest';
 import { metric, runFixture, startObedient, type WorkerProcess } from './worker-process.ts';
 
@@ -7,12 +8,16 @@ function indexOf(worker: WorkerProcess, msg: string): number {
   return worker.lines().findIndex((line) => line.msg === msg);
 }
 
+function ticksOf(worker: WorkerProcess): number {
+  return worker.lines().filter(({ msg, loop }) => msg === 'tick' && loop === 'work').length;
+}
+
 test('SIGTERM in mid-batch: unready first, the batch ends, the loop stops, the pool closes, the sidecar last, exit 0', async () => {
   const worker = await startObedient({ holdClose: true });
   await worker.healthUntil((status) => status === 200, '/health/ready');
   worker.tell({ do: 'hold', progress: true });
   await worker.line(({ msg }) => msg === 'holding');
-  const ticks = worker.lines().filter(({ msg, loop }) => msg === 'tick' && loop === 'work').length;
+  const ticks = ticksOf(worker);
 
   worker.child.kill('SIGTERM');
   const unready = await worker.healthUntil((status) => status === 503, '/health/ready');
@@ -119,6 +124,10 @@ test('while its ticks fail it is alive but not ready, and carries on afterwards'
   worker.tell({ do: 'idle' });
   await worker.healthUntil((status) => status === 200, '/health/ready');
   await worker.line(({ msg }) => msg === 'ticks succeed again');
+  // Said once: from then on the failures are forgotten, and the next one would wait as the first did.
+  const ticks = ticksOf(worker);
+  await eventually(() => ticksOf(worker) > ticks + 2, { withinMs: 120_000 });
+  expect(worker.lines().filter(({ msg }) => msg === 'ticks succeed again')).toHaveLength(1);
 });
 
 test('a long batch that makes progress is healthy and ready beyond the stale time', async () => {

@@ -261,6 +261,26 @@ describe('a reader that follows one who died', () => {
     await second.stop();
     expect(await mark(first.group)).toMatchObject({ attempts: 1 });
   });
+
+  test('who leaves while it hands over whole batches takes its note along: the next one has nothing to fear', async () => {
+    const first = lane.start();
+    await lane.reading(first);
+    await dies(first);
+    await lane.commit('a#1');
+    let calls = 0;
+    const second = lane.start({
+      group: first.group,
+      pause: { firstMs: 600_000 },
+      handler: () => {
+        calls += 1;
+        throw new SinkError('away', 'TEST_AWAY', 'down', { hint: 'wait' });
+      },
+    });
+    await eventually(() => calls === 1);
+    expect(await mark(first.group)).toMatchObject({ attempts: 0 });
+    await second.stop();
+    expect(await mark(first.group)).toBeUndefined();
+  });
 });
 
 describe('a batch that runs past its deadline', () => {

@@ -4,6 +4,7 @@ import { eventually } from '@pulsebox/test-support';
 import { beforeEach, describe, expect, test } from 'vitest';
 import type { BatchOutcome } from '../src/deliver/handler.ts';
 import { laneLeaseName } from '../src/lease/lane-of-group.ts';
+import { undoClaim } from '../src/parked/redrive-claim.ts';
 import { parkingLane } from './parking-lane.ts';
 
 const lane = parkingLane();
@@ -103,4 +104,29 @@ describe.each(['rows', 'pg-boss'] as const)('on a schedule kept by %s', (schedul
     await eventually(async () => (await lane.parked(next)).length === 0);
     expect(next.handled).toEqual([['k#2'], ['k#3'], ['k#4']]);
   });
+});
+
+test('an attempt that has come to its verdict keeps its count, whoever takes his own back', async () => {
+  const one = lane.start({
+    retry: { firstMs: 3_600_000, longestMs: 3_600_000 },
+    handler: () => {
+      throw new Error('no');
+    },
+  });
+  await lane.reading(one);
+  await lane.commit('k#1');
+  await eventually(async () => (await lane.parked(one)).length === 1);
+  const before = await lane.parked(one);
+  expect(before).toMatchObject([{ attempts: 1, attempting: false }]);
+  const { rows } = await lane.pool.query<{ position: number }>(
+    'select position::float8 as position from outbox.parked where group_name = $1',
+    [one.group],
+  );
+  const token = await lane.takeOver(one);
+  await undoClaim(
+    lane.pool,
+    { group: one.group, lane: 0, token },
+    rows.map(({ position }) => position),
+  );
+  expect(await lane.parked(one)).toEqual(before);
 });

@@ -1,6 +1,6 @@
 import { createTestDatabase, eventually, tcpProxy } from '@pulsebox/test-support';
 import type { TestDatabase } from '@pulsebox/test-support';
-import { afterAll, afterEach, beforeAll, beforeEach, expect, inject, test } from 'vitest';
+import { afterAll, afterEach, beforeAll, beforeEach, expect, inject, onTestFinished, test, vi } from 'vitest';
 import { holdLease } from '../src/held-lease.ts';
 import type { HeldLease, HeldLeaseEvents } from '../src/held-lease.ts';
 import { acquireLease, requestHandover } from '../src/lease.ts';
@@ -87,6 +87,40 @@ test('aborts before anybody else can have it when the database is away', async (
   await lease.release().catch(() => undefined);
   await pool.end();
   await proxy.close();
+});
+
+test('has its time from when a renewal was sent, however late the answer comes', async () => {
+  vi.useFakeTimers({
+    toFake: ['setTimeout', 'clearTimeout', 'setInterval', 'clearInterval', 'performance'],
+  });
+  onTestFinished(() => void vi.useRealTimers());
+  const answer = Promise.withResolvers<void>();
+  let away = false;
+  // The server's own answers, held up on their way.
+  const slow: Queryable = {
+    query: (async (text: string, values: unknown[]) => {
+      if (away) throw new Error('away');
+      const result = await database.pool.query(text, values);
+      await answer.promise;
+      return result;
+    }) as Queryable['query'],
+  };
+  const attempt = await acquireLease(database.pool, { name, holder: 'one', ttlMs: 60_000 });
+  if (!attempt.acquired) throw new Error('held');
+  const request = { name, holder: 'one', ttlMs: 60_000, requestedAtMs: performance.now() };
+  const lease = holdLease(slow, { ...request, token: attempt.token });
+  held.push(lease);
+  vi.advanceTimersByTime(10_000);
+  const renewing = lease.renewNow();
+  vi.advanceTimersByTime(40_000);
+  answer.resolve();
+  await renewing;
+  away = true;
+  // Nine tenths of a minute after it was sent; what was kept at the start would have ended before.
+  vi.advanceTimersByTime(13_999);
+  expect(lease.signal.aborted).toBe(false);
+  vi.advanceTimersByTime(1);
+  expect(lease.signal.aborted).toBe(true);
 });
 
 test('is kept when the database comes back in time', async () => {
