@@ -3,7 +3,15 @@
 import { createServer } from 'node:http';
 import type { IncomingHttpHeaders } from 'node:http';
 import type { AddressInfo } from 'node:net';
-import { context, propagation, ROOT_CONTEXT, SpanKind, trace, TraceFlags } from '@opentelemetry/api';
+import {
+  context,
+  propagation,
+  ROOT_CONTEXT,
+  SpanKind,
+  SpanStatusCode,
+  trace,
+  TraceFlags,
+} from '@opentelemetry/api';
 import type { Link } from '@opentelemetry/api';
 import { createLogger, createRegistry } from '@pulsebox/loop';
 import type { Registry } from '@pulsebox/loop';
@@ -75,7 +83,7 @@ async function counted(name: string): Promise<Record<string, number>> {
 
 describe.each(['http/protobuf', 'http/json'] as const)('over %s', (protocol) => {
   test('the collector gets spans with what they say of themselves, their process and each other', async () => {
-    const open_ = await open({
+    const opened = await open({
       protocol,
       headers: { authorization: 'Bearer x' },
       resource: { 'deployment.environment.name': 'test', 'service.version': '2' },
@@ -89,11 +97,11 @@ describe.each(['http/protobuf', 'http/json'] as const)('over %s', (protocol) => 
         'outer',
         { kind: SpanKind.CONSUMER, links, attributes: { n: 7, of: 'x' } },
         (outer) => {
-          trace.getTracer('test').startSpan('inner').setStatus({ code: 2 }).end();
+          trace.getTracer('test').startSpan('inner').setStatus({ code: SpanStatusCode.ERROR }).end();
           outer.end();
         },
       );
-    await open_.close();
+    await opened.close();
     expect(collector.headers[0]).toMatchObject({ authorization: 'Bearer x' });
     const [inner, outer] = collector.spans;
     expect(outer).toMatchObject({
@@ -117,9 +125,9 @@ describe.each(['http/protobuf', 'http/json'] as const)('over %s', (protocol) => 
 
 describe('sampling', () => {
   async function sampled(more: Partial<TracingSettings>, make: () => void): Promise<number> {
-    const open_ = await open({ mostSpans: 100_000, ...more });
+    const opened = await open({ mostSpans: 100_000, ...more });
     make();
-    await open_.close();
+    await opened.close();
     return collector.spans.length;
   }
   const linkTo = (traceFlags: TraceFlags): Link => ({
@@ -198,21 +206,21 @@ describe('a collector that is away', () => {
 
   test('fills no memory: more spans than may wait are dropped and counted', async () => {
     collector.answer('silence');
-    const open_ = await open({ mostSpans: 10 }, 1);
+    const opened = await open({ mostSpans: 10 }, 1);
     for (let n = 0; n < 25; n += 1) span('many');
     expect(await counted('tracing_spans_dropped_total')).toMatchObject({ queue_full: 15 });
-    await open_.close();
+    await opened.close();
     expect(await counted('tracing_spans_dropped_total')).toMatchObject({ queue_full: 15, stopped: 10 });
     expect(said).toContain('did not reach the collector');
   });
 
   test('holds up nobody who closes, however often, and what ends later is counted', async () => {
     collector.answer('silence');
-    const open_ = await open({ delayMs: 1 }, 50);
+    const opened = await open({ delayMs: 1 }, 50);
     const late = trace.getTracer('test').startSpan('late');
     span('under way');
     await eventually(() => collector.headers.length > 0, PATIENCE);
-    await Promise.all([open_.close(), open_.close()]);
+    await Promise.all([opened.close(), opened.close()]);
     late.end();
     expect(await counted('tracing_spans_dropped_total')).toMatchObject({ stopped: 2 });
   });
@@ -248,13 +256,13 @@ describe('requests', () => {
   }
 
   test('within a span have one of their own, and carry its trace, each in its own', async () => {
-    const open_ = await open();
+    const opened = await open();
     await Promise.all(
       Array.from({ length: 8 }, (_, n) =>
         inSpan(async () => (await fetch(`${origin}/mailboxes/7/secret?key=${n}`)).text()),
       ),
     );
-    await open_.close();
+    await opened.close();
     const requests = collector.spans.filter(({ kind }) => kind === 'client');
     expect(requests).toHaveLength(8);
     for (const request of requests) {
@@ -274,11 +282,11 @@ describe('requests', () => {
   });
 
   test('that fail say how', async () => {
-    const open_ = await open();
+    const opened = await open();
     await inSpan(async () => (await fetch(`${origin}/missing`)).text());
     const nobodys = `http://127.0.0.1:${await freePort()}`;
     await inSpan(() => fetch(nobodys).catch(() => undefined));
-    await open_.close();
+    await opened.close();
     const failed = collector.spans.filter(({ kind }) => kind === 'client');
     expect(failed.map(({ failed: has, attributes }) => [has, attributes['error.type']])).toEqual([
       [true, '404'],
@@ -287,10 +295,10 @@ describe('requests', () => {
   });
 
   test('outside of a span, or after the end, are left alone; one that is not sampled says so', async () => {
-    const open_ = await open({ sampler: 'always_off' });
+    const opened = await open({ sampler: 'always_off' });
     await (await fetch(origin)).text();
     await inSpan(async () => (await fetch(origin)).text());
-    await open_.close();
+    await opened.close();
     await (await fetch(origin)).text();
     expect(seen.map(({ traceparent }) => traceparent)).toEqual([
       undefined,
@@ -319,8 +327,8 @@ test('a line of the log names the span that it was written in', async () => {
 });
 
 test('leaves the process as it was', async () => {
-  const open_ = await open();
-  await open_.close();
+  const opened = await open();
+  await opened.close();
   expect(propagation.fields()).toEqual([]);
   expect(trace.getTracer('test').startSpan('none').isRecording()).toBe(false);
   expect(context.active()).toBe(ROOT_CONTEXT);

@@ -7,7 +7,7 @@
 import { context, SpanKind, SpanStatusCode, trace, TraceFlags } from '@opentelemetry/api';
 import type { Attributes, Context, Link, Span, SpanContext } from '@opentelemetry/api';
 import type { JsonValue, OutboxEvent } from '../log/event.ts';
-import { emittedIn, isTracing, spanNamedBy } from '../log/trace-headers.ts';
+import { emittedIn, isTracing, isUnsampled, spanNamedBy } from '../log/trace-headers.ts';
 
 export interface TracedWork {
   /** The consumer group. */
@@ -93,6 +93,8 @@ function emittersOf(events: readonly OutboxEvent[]): Emitters {
     // Those of a transaction mostly have it in common.
     if (traceparent !== undefined && traceparent === last) continue;
     last = traceparent;
+    // Most are of producers that do not record, and once there are several traces nothing is done with those.
+    if (!isOneTrace && first !== undefined && isUnsampled(traceparent)) continue;
     const span = typeof traceparent === 'string' ? spanNamedBy(traceparent) : undefined;
     if (span === undefined || typeof traceparent !== 'string') {
       isOneTrace = false;

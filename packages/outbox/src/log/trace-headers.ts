@@ -48,14 +48,21 @@ export function namesTrace(headers: Headers): boolean {
 /**
  * The span that a `traceparent` names. Undefined: it names none, whatever it is: headers are written by strangers.
  *
- * Read here, and not by the application's propagator, since each event of a batch may have another: that took 2.2 µs an
- * event, half as long again as everything else that is done for it.
+ * Read here, and not by the application's propagator, since each event of a batch may have another: that took 1.2 µs more
+ * an event, a third of all that a drain takes.
  */
 export function spanNamedBy(traceparent: string): SpanContext | undefined {
   if (traceparent.startsWith(FIRST_VERSION) && traceparent.length !== LENGTH_OF_FIRST) return undefined;
   const [, traceId, spanId, flags] = TRACEPARENT.exec(traceparent) ?? [];
   if (traceId === undefined || spanId === undefined || flags === undefined) return undefined;
   return { traceId, spanId, traceFlags: Number.parseInt(flags, 16), isRemote: true };
+}
+
+/** Whether it surely names no span that is recorded, without reading all of it. False: read it. */
+export function isUnsampled(traceparent: JsonValue | undefined): boolean {
+  return (
+    typeof traceparent === 'string' && traceparent.length === LENGTH_OF_FIRST && traceparent.endsWith('-00')
+  );
 }
 
 /** Where the trace stood when the event was emitted, with all that the application's propagator reads of it. */
