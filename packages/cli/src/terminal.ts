@@ -27,10 +27,10 @@ export function createTerminal(options: { readonly json: boolean }): Terminal {
     json,
     watched: process.stderr.isTTY && !json,
     result(value, text): void {
-      process.stdout.write(`${json ? JSON.stringify(value, null, 2) : text()}\n`);
+      process.stdout.write(`${json ? JSON.stringify(value, null, 2) : harmlessInColour(text())}\n`);
     },
     remark(text): void {
-      process.stderr.write(`${styleText('dim', text, { stream: process.stderr })}\n`);
+      process.stderr.write(`${styleText('dim', harmless(text), { stream: process.stderr })}\n`);
     },
     redraw(text): void {
       process.stderr.write(`\r\u001B[K${text}`);
@@ -41,8 +41,8 @@ export function createTerminal(options: { readonly json: boolean }): Terminal {
         return;
       }
       const name = styleText('red', 'pulsebox:', { stream: process.stderr });
-      process.stderr.write(`${name} ${message.replaceAll('\n', '\n  ')}\n`);
-      process.stderr.write(`  hint: ${hint.replaceAll('\n', '\n    ')}\n`);
+      process.stderr.write(`${name} ${harmless(message).replaceAll('\n', '\n  ')}\n`);
+      process.stderr.write(`  hint: ${harmless(hint).replaceAll('\n', '\n    ')}\n`);
     },
     style: (style, text) => styleText(style, text, { stream: process.stdout }),
   };
@@ -51,4 +51,20 @@ export function createTerminal(options: { readonly json: boolean }): Terminal {
 /** Text out of a database or from a server, made safe to show: escape sequences and control characters are taken out. */
 export function printable(text: string): string {
   return text.replaceAll(/[\p{Cc}\p{Cf}]/gu, ' ');
+}
+
+/**
+ * A net below the commands: of what a person is shown, line ends and the colours of tables are all that moves a terminal.
+ * Words of strangers come with errors as well, and a title of the window or a cleared screen would be theirs to choose.
+ */
+function harmless(text: string): string {
+  return text.replaceAll(/(?!\n)[\p{Cc}\p{Cf}]/gu, ' ');
+}
+
+function harmlessInColour(text: string): string {
+  // oxlint-disable-next-line no-control-regex -- the escape of a colour is one
+  return text
+    .split(/(\u001B\[\d{1,2}m)/)
+    .map((part, n) => (n % 2 === 0 ? harmless(part) : part))
+    .join('');
 }

@@ -292,6 +292,12 @@ describe('the command line', () => {
     });
   });
 
+  test('lets no escape sequence of a fault through', async () => {
+    const ran = await run(['emit', 't', '{}', '--header', 'x\u001B]0;title\u0007\u009B31m\u202E\ny']);
+    expect(ran.code).toBe(2);
+    expect(ran.stderr).toContain('got "x ]0;title  31m \n  y"');
+  });
+
   test('shows where an error comes from with --verbose only', async () => {
     expect((await run(['emit', 'bad topic', '{}'])).stderr).not.toContain('    at ');
     expect((await run(['emit', 'bad topic', '{}', '--verbose'])).stderr).toContain('    at ');

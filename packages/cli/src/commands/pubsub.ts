@@ -62,8 +62,8 @@ async function list(session: Session, limit: number): Promise<ExitCode> {
         : renderTable(
             letters,
             [
-              { title: 'ID', value: ({ messageId }) => messageId },
-              { title: 'SUBSCRIPTION', value: ({ subscription }) => subscription },
+              { title: 'ID', value: ({ messageId }) => printable(messageId) },
+              { title: 'SUBSCRIPTION', value: ({ subscription }) => printable(subscription) },
               { title: 'PUBLISHED', value: ({ publishedAt }) => publishedAt.toISOString() },
               { title: 'DATA', value: beginningOf },
               { title: 'REASON', value: ({ reason }) => printable(reason) },
