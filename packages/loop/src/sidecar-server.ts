@@ -1,6 +1,7 @@
 // The sidecar's HTTP server. It stands between strangers and a worker: small limits on everything.
 
 import { createServer, type IncomingMessage, type Server, type ServerResponse } from 'node:http';
+import type { Socket } from 'node:net';
 import type { Report } from './health-report.ts';
 
 export interface Endpoints {
@@ -8,6 +9,9 @@ export interface Endpoints {
   /** Prometheus text. */
   metrics(): Promise<string>;
 }
+
+/** Slow clients are gone after 2 s; this many are borne until then, in some megabytes. */
+const MOST_CONNECTIONS = 512;
 
 const METRICS_TYPE = 'text/plain; version=0.0.4; charset=utf-8';
 const JSON_TYPE = 'application/json; charset=utf-8';
@@ -18,7 +22,6 @@ export function createSidecarServer(endpoints: Endpoints): Server {
       maxHeaderSize: 8_192,
       headersTimeout: 2_000,
       requestTimeout: 5_000,
-      keepAliveTimeout: 5_000,
       connectionsCheckingInterval: 500,
     },
     (request, response) => {
@@ -26,12 +29,27 @@ export function createSidecarServer(endpoints: Endpoints): Server {
       void answer(request, response, endpoints);
     },
   );
-  // Above it, new connections are dropped at once: memory stays bounded, and slow clients are gone after 2 s.
-  server.maxConnections = 512;
+  boundConnections(server);
   server.setTimeout(10_000, (socket) => {
     socket.destroy();
   });
   return server;
+}
+
+/**
+ * The oldest makes room for the newest: a probe takes milliseconds, and whoever has been connected for longer is more
+ * likely in nobody's favour. Were newcomers refused, somebody who holds on to all places would have the worker restarted.
+ */
+function boundConnections(server: Server): void {
+  const open = new Set<Socket>();
+  server.on('connection', (socket) => {
+    open.add(socket);
+    socket.once('close', () => open.delete(socket));
+    const [oldest] = open;
+    if (open.size <= MOST_CONNECTIONS || oldest === undefined) return;
+    open.delete(oldest);
+    oldest.destroy();
+  });
 }
 
 async function answer(
@@ -41,6 +59,8 @@ async function answer(
 ): Promise<void> {
   response.setHeader('Cache-Control', 'no-store');
   response.setHeader('X-Content-Type-Options', 'nosniff');
+  // One request a connection: thousands that are sent at once, without reading an answer, are not worked off.
+  response.setHeader('Connection', 'close');
   const [path = '/'] = (request.url ?? '/').split('?', 1);
   const report = Object.hasOwn(endpoints.reports, path) ? endpoints.reports[path] : undefined;
 

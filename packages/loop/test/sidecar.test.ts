@@ -71,6 +71,23 @@ test('a hundred clients that never finish their request neither slow it down nor
   expect(answers.every((text) => text === '' || text.startsWith('HTTP/1.1 408'))).toBe(true);
 });
 
+test('more clients than there are places, who all hold on to theirs, keep no probe out', async () => {
+  const worker = await startObedient();
+  const first = readAll(await open(worker, 'GET /health HTTP/1.1\r\nHost: a\r\nX-Slow: '));
+  await Promise.all(
+    Array.from({ length: 600 }, async () => open(worker, 'GET /health HTTP/1.1\r\nHost: a\r\nX-Slow: ')),
+  );
+  expect((await worker.health()).statusCode).toBe(200);
+  expect(await first).toMatch(/^(HTTP\/1\.1 408|$)/);
+});
+
+test('of requests that are sent all at once only the first is answered', async () => {
+  const worker = await startObedient();
+  const greedy = await open(worker, 'GET /health HTTP/1.1\r\nHost: a\r\n\r\n'.repeat(5_000));
+  expect((await readAll(greedy)).match(/HTTP\/1\.1 200/g)).toHaveLength(1);
+  expect((await worker.health()).statusCode).toBe(200);
+});
+
 test('a huge header is refused and the next request answered', async () => {
   const worker = await startObedient();
   const huge = await open(
