@@ -51,6 +51,17 @@ async function withParked(): Promise<RunningRelay> {
   return one;
 }
 
+/** A change to two lanes that is under way, and that no reader is there to finish. */
+async function barrierForTwo(group: string): Promise<void> {
+  await lane.pool.query(
+    `update outbox.consumer_group
+     set resize_lanes = 2, resize_position = (select max(seq) from outbox.event),
+         resize_snapshot = pg_current_snapshot(), resize_ceiling = pg_current_xact_id()
+     where name = $1`,
+    [group],
+  );
+}
+
 async function due(group: string): Promise<void> {
   await lane.pool.query(
     'update outbox.parked set next_attempt_at = now() where group_name = $1 and next_attempt_at is not null',
@@ -97,16 +108,18 @@ describe('a group whose lanes become fewer', () => {
     const { pool } = lane;
     const { group } = one;
     await lane.commit('m#1');
-    // A change that is under way, and that no reader is there to finish.
-    await pool.query(
-      `update outbox.consumer_group
-       set resize_lanes = 2, resize_position = (select max(seq) from outbox.event),
-           resize_snapshot = pg_current_snapshot(), resize_ceiling = pg_current_xact_id()
-       where name = $1`,
-      [group],
-    );
+    await barrierForTwo(group);
     await seekGroup({ pool, group, target: { to: 'end' }, holder: 'operator' });
     expect(await queues(one)).toEqual([0, 1]);
+  });
+
+  test('by a change that workers finish, since its command has died, leaves none either', async () => {
+    const one = await withParked();
+    await one.stop();
+    await lane.commit('m#1');
+    await barrierForTwo(one.group);
+    lane.start({ ...later, group: one.group });
+    await eventually(async () => (await queues(one)).join() === '0,1', { withinMs: 120_000 });
   });
 });
 

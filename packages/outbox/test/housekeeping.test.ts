@@ -11,8 +11,10 @@ import { outboxMetrics } from '../src/outbox-metrics.ts';
 import { park } from './parked-rows.ts';
 import { quiet } from './relay-runner.ts';
 
-test('fails, and does not hang, while the database answers nothing; goes on when it answers again', async () => {
+test('fails, does not hang, and shows no gauges while the database answers nothing; goes on when it answers again', async () => {
   const database = await createTestDatabase(inject('serverUrl'));
+  await registerGroup(database.pool, 'read', 'beginning');
+  const registry = createRegistry();
   const proxy = await tcpProxy(database.url);
   const connection = { connectionString: proxy.url, connectionTimeoutMillis: 500 };
   const pool = createPool({ connection, onIdleError: () => undefined });
@@ -20,13 +22,16 @@ test('fails, and does not hang, while the database answers nothing; goes on when
     const loop = housekeeping({
       pool,
       holder: 'test',
-      metrics: outboxMetrics(createRegistry()),
+      metrics: outboxMetrics(registry),
       everyMs: 500,
     });
     await expect(loop.tick(context)).resolves.toEqual({ events: 0, nextInMs: 500 });
+    expect(await registry.metrics()).toContain('group="read"');
     proxy.stall();
     // On the connection at hand, then on one that is not made any more.
     await expect(loop.tick(context)).rejects.toThrow('no answer within 500 ms');
+    // Nobody keeps them right now, and another process may be doing so.
+    expect(await registry.metrics()).not.toContain('group="read"');
     await expect(loop.tick(context)).rejects.toThrow('timeout');
     proxy.restore();
     await expect(loop.tick(context)).resolves.toEqual({ events: 0, nextInMs: 500 });
