@@ -25,8 +25,9 @@ const FLAGS: readonly { readonly flag: string; readonly value?: ValueFlag; reado
 export function renderHelp(options: HelpOptions): string {
   const { name, version, description, environment, flagVariables } = options;
   const flags = FLAGS.map(({ flag, value, help }): Row => {
-    const variable = value === undefined ? undefined : flagVariables[value];
-    if (variable === undefined) return [flag, help];
+    if (value === undefined) return [flag, help];
+    const variable = flagVariables[value];
+    if (variable === undefined) return [flag, `${help} (of no effect in this worker)`];
     const standard = environment[variable]?.defaultText;
     return [flag, `${help} (default: ${variable}${standard === undefined ? '' : `, which is ${standard}`})`];
   });

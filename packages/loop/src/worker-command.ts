@@ -31,7 +31,10 @@ export interface WorkerCommand<S extends EnvironmentSchema> {
   readonly environment: S;
   /** Rules between variables: sentences, or none. */
   readonly check?: (config: Environment<S>) => readonly string[];
-  /** Flags that stand for a variable and win over it: their value is in `config` then. */
+  /**
+   * Flags that stand for a variable and win over it: their value is in `config` then. The others are accepted, as
+   * workers are started alike, and --help and a warning say that they have no effect.
+   */
   readonly flagVariables?: Readonly<Partial<Record<ValueFlag, keyof S & string>>>;
   /** What every line of the log says besides, asked as it is written. Must not throw. */
   readonly logFields?: () => Readonly<Record<string, string>>;
@@ -120,9 +123,13 @@ async function run<S extends EnvironmentSchema>(
   // A flag takes the place of its variable before anything is parsed: one parser, one set of rules, one fault text.
   const overridden: Record<string, string | undefined> = { ...env };
   const calledBy: Record<string, string> = {};
+  const idle: string[] = [];
   for (const [flag, value] of raw) {
     const variable = flagVariables[flag];
-    if (variable === undefined) continue;
+    if (variable === undefined) {
+      idle.push(`--${flag}`);
+      continue;
+    }
     overridden[variable] = value;
     calledBy[variable] = `--${flag}`;
   }
@@ -139,6 +146,8 @@ async function run<S extends EnvironmentSchema>(
     ...(command.logFields === undefined ? {} : { fields: command.logFields }),
   });
   const registry = createRegistry();
+  // All workers know the same flags, so that one command line starts any of them.
+  if (idle.length > 0) log.warn({ flags: idle }, 'flags of no effect in this worker');
 
   // As process 1 of a container it would be deaf to a signal that nobody listens to.
   const endOnSignal = (signal: string): void => {

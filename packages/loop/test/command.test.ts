@@ -29,6 +29,7 @@ test('--help teaches: usage, flags with defaults, every variable with its meanin
     expect(text).toContain(flag);
   }
   expect(text).toContain('(default: EXAMPLE_POLL_SECONDS, which is 1)');
+  expect(text).toMatch(/--batch-size N +the most events in a batch \(of no effect in this worker\)/);
   expect(text).toContain('example-worker healthcheck [--check live|ready|startup] [--quiet]');
   expect(text).toMatch(/EXAMPLE_TOKEN +A token\. \(secret\)/);
   expect(text).toMatch(/EXAMPLE_HEALTH_PORT .*\(default 9123\)/);
@@ -71,7 +72,9 @@ test('without --loop every loop ticks once, exit 0; flags win over their variabl
     EXAMPLE_POLL_SECONDS: '7',
   });
   expect(await worker.exited).toEqual({ code: 0, signal: null });
-  expect(worker.lines()[0]).toMatchObject({
+  const [warning, composed] = worker.lines();
+  expect(warning).toMatchObject({ msg: 'flags of no effect in this worker', flags: ['--batch-size'] });
+  expect(composed).toMatchObject({
     msg: 'composed',
     poll: 2.5,
     listen: false,
