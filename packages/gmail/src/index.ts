@@ -20,14 +20,14 @@ export { mailboxStatus } from './mailbox-status.ts';
 export type { MailNotification, RecordedNotifications } from './notifications.ts';
 export { recordNotifications } from './notifications.ts';
 export type { Consent, OAuthClient, Tokens } from './oauth.ts';
-export { consentPage, exchangeCode, READ_SCOPE } from './oauth.ts';
+export { consentPage, exchangeCode } from './oauth.ts';
 export type { RotateKeysOptions, RotateKeysReport } from './rotate-keys.ts';
 export { rotateKeys } from './rotate-keys.ts';
 export { syncOutcomes } from './sync-mailbox.ts';
 export type { TokenColumn, TokenPlace, TokenVault } from './token-vault.ts';
 export { createTokenVault } from './token-vault.ts';
 export type { MailUpkeepOptions, MailUpkeepReport } from './upkeep.ts';
-export { keepMailboxes, mailUpkeep, mailUpkeepQueue } from './upkeep.ts';
+export { keepMailboxes, mailUpkeep } from './upkeep.ts';
 
 /** Mailboxes and their messages, and the view that makes them searchable. Needs the application's tables. */
 export const gmailMigrations: MigrationSet = {

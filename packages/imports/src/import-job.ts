@@ -3,8 +3,7 @@
 import type { Queryable } from '@pulsebox/postgres';
 import type { ImportFormat } from './detect-format.ts';
 
-export const importStates = ['queued', 'running', 'paused', 'cancelled', 'completed', 'failed'] as const;
-export type ImportState = (typeof importStates)[number];
+export type ImportState = 'queued' | 'running' | 'paused' | 'cancelled' | 'completed' | 'failed';
 
 /** `processed` is the sum of the others. */
 export interface ImportCounts {

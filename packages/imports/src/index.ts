@@ -1,11 +1,10 @@
 export type { Control } from './control.ts';
 export { cancelImport, pauseImport, resumeImport, retryImport } from './control.ts';
 export type { CsvMapping } from './csv-rows.ts';
-export { parseMapping } from './csv-rows.ts';
 export type { ImportFormat } from './detect-format.ts';
 export { importFormats } from './detect-format.ts';
 export type { ImportCounts, ImportFault, ImportState, ImportStatus } from './import-job.ts';
-export { importFaults, importStates, listImports, readImport } from './import-job.ts';
+export { importFaults, listImports, readImport } from './import-job.ts';
 export type { Imports, ImportsOptions } from './imports.ts';
 export { createImports } from './imports.ts';
 export type { ImportsErrorCode } from './imports-error.ts';

@@ -12,6 +12,6 @@ export type { Queue, QueueOptions, QueuePolicy } from './queue.ts';
 export { defineQueue } from './queue.ts';
 export type { ScheduleRun } from './schedule-runs.ts';
 export type { Schedule, ScheduleOptions } from './schedules.ts';
-export { JOBS_SCHEMA, JOBS_SCHEMA_VERSION, jobsMigrations } from './schema.ts';
+export { JOBS_SCHEMA_VERSION, jobsMigrations } from './schema.ts';
 export type { JobToSend, SendOptions, Sent } from './send.ts';
 export type { Completion, CompleteOptions, Failure, FailOptions, GiveBack, Joining } from './settle.ts';

@@ -4,23 +4,22 @@ export type { Bridge, BridgeOptions } from './bridge.ts';
 export { createBridge } from './bridge.ts';
 export type { PubSubConnection } from './credentials.ts';
 export { checkCredentials } from './credentials.ts';
-export type { Misunderstood, PubSubDeadLetter } from './dead-letter.ts';
-export { countDeadLetters, discardDeadLetters, listDeadLetters } from './dead-letter.ts';
+export type { PubSubDeadLetter } from './dead-letter.ts';
+export { countDeadLetters, discardDeadLetters, listDeadLetters, pruneDeadLetters } from './dead-letter.ts';
 export type {
   MailNotificationsOptions,
   RecordedNotifications,
   RecordNotifications,
 } from './mail-notifications.ts';
 export { mailNotifications } from './mail-notifications.ts';
-export type { MailNotification, ParsedNotification } from './notification.ts';
-export { parseNotification } from './notification.ts';
+export type { MailNotification } from './notification.ts';
 export type { PullHandler, PullLoopOptions } from './pull-loop.ts';
 export { pullLoop } from './pull-loop.ts';
 export type { PulledMessage } from './pull-stream.ts';
 export type { PubSubErrorCode, PubSubErrorOptions } from './pubsub-error.ts';
 export { PubSubError, pubsubErrorCodes } from './pubsub-error.ts';
 export type { BridgeMetrics, PullMetrics } from './pubsub-metrics.ts';
-export { bridgeMetrics, messageOutcomes, pullMetrics } from './pubsub-metrics.ts';
+export { bridgeMetrics, pullMetrics } from './pubsub-metrics.ts';
 
 /** Messages that could not be understood. */
 export const pubsubMigrations: MigrationSet = {

@@ -53,6 +53,8 @@ export function keeper(options: KeeperOptions): Keeper {
   let lease: HeldLease | undefined;
   let roundDueAtMs = 0;
   let failedRounds = 0;
+  /** Of the fault that rounds end with at present, once it was logged. */
+  let saidCode: string | undefined;
   let bell: (() => void) | undefined;
   let rung = false;
 
@@ -99,7 +101,9 @@ export function keeper(options: KeeperOptions): Keeper {
         metrics,
         progress,
       });
+      if (failedRounds > 0) context.log.info({ failedRounds }, 'rounds over the runtimes are finished again');
       failedRounds = 0;
+      saidCode = undefined;
       roundDueAtMs = performance.now() + everyMs;
       if (metrics !== undefined) await setGauges(patient(progress), metrics);
       return { events: acted, nextInMs: pollMs };
@@ -111,9 +115,12 @@ export function keeper(options: KeeperOptions): Keeper {
         Math.min(error.retryAfterMs ?? 0, LONGEST_RETRY_AFTER_MS),
         Math.min(pollMs * 2 ** failedRounds, LONGEST_PAUSE_MS),
       );
-      context.log.warn(
+      // While it lasts, `checks` says so; each further try is for those who look closely.
+      const level = error.code === saidCode ? 'debug' : 'warn';
+      saidCode = error.code;
+      context.log[level](
         { err: error, code: error.code, pauseMs },
-        'a round over the runtimes was not finished',
+        'a round over the runtimes was not finished; it is tried again',
       );
       return { events: 0, nextInMs: pauseMs };
     }

@@ -1,6 +1,9 @@
 // The runtime contract: names, labels, annotations, envelope.
 
-import { checkSpec, faultsOf, podOf, RUNTIME_SELECTOR, runtimeName, serviceOf } from '@pulsebox/runtimes';
+import { checkSpec } from '../src/runtime-spec.ts';
+import { faultsOf } from '@pulsebox/runtimes';
+import { podOf, RUNTIME_SELECTOR, serviceOf } from '../src/manifests.ts';
+import { runtimeName } from '../src/runtime-name.ts';
 import fc from 'fast-check';
 import { expect, test } from 'vitest';
 import { SPEC } from './runtimes-world.ts';

@@ -2,7 +2,8 @@
 
 import { createLogger } from '@pulsebox/loop';
 import { createPool } from '@pulsebox/postgres';
-import { keeper, runRound } from '@pulsebox/runtimes';
+import { keeper } from '@pulsebox/runtimes';
+import { runRound } from '../src/round.ts';
 import { tcpProxy } from '@pulsebox/test-support';
 import type { TcpProxy } from '@pulsebox/test-support';
 import type { Pool } from 'pg';

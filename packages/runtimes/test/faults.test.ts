@@ -1,6 +1,8 @@
 // Crashes, lost answers, outages, orphans, two reapers: what must not happen, and what mends it.
 
-import { planRound, podOf, reap, runtimeName, serviceOf } from '@pulsebox/runtimes';
+import { planRound, reap } from '@pulsebox/runtimes';
+import { podOf, serviceOf } from '../src/manifests.ts';
+import { runtimeName } from '../src/runtime-name.ts';
 import type { Cluster } from '@pulsebox/runtimes';
 import { createLogger } from '@pulsebox/loop';
 import { eventually, failure, freePort, tooManyRequests } from '@pulsebox/test-support';

@@ -5,7 +5,7 @@ import { randomUUID } from 'node:crypto';
 import { existsSync } from 'node:fs';
 import { writeFile } from 'node:fs/promises';
 import { promisify } from 'node:util';
-import { podOf, serviceOf } from '@pulsebox/runtimes';
+import { podOf, serviceOf } from '../src/manifests.ts';
 import { startKubernetesStandIn } from '@pulsebox/test-support';
 import type { KubernetesStandIn } from '@pulsebox/test-support';
 import { afterAll, beforeAll, describe, expect, test, vi } from 'vitest';

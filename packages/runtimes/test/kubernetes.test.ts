@@ -1,6 +1,7 @@
 // The client: pages, deadlines, and what each answer of the API server means.
 
-import { openKubernetes, podOf, RuntimesError, serviceOf } from '@pulsebox/runtimes';
+import { openKubernetes, RuntimesError } from '@pulsebox/runtimes';
+import { podOf, serviceOf } from '../src/manifests.ts';
 import type { Cluster } from '@pulsebox/runtimes';
 import { failure, startKubernetesStandIn, tooManyRequests } from '@pulsebox/test-support';
 import type { KubernetesAnswer, KubernetesFault, KubernetesStandIn } from '@pulsebox/test-support';
@@ -21,7 +22,8 @@ beforeAll(async () => {
   cluster = await openKubernetes({
     kubeconfig: kube.kubeconfig,
     namespace: undefined,
-    timeoutMs: 1_000,
+    // Waited out by the test of a server that is silent, and by no other: a busy machine answers late.
+    timeoutMs: 5_000,
     pageSize: 2,
   });
 });

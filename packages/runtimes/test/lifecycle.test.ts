@@ -1,6 +1,6 @@
 // What becomes of a wish: from the event to the Pod and back.
 
-import { runtimeName } from '@pulsebox/runtimes';
+import { runtimeName } from '../src/runtime-name.ts';
 import { eventually, failure } from '@pulsebox/test-support';
 import type { PodBehaviour } from '@pulsebox/test-support';
 import { afterAll, beforeAll, beforeEach, expect, inject, test, vi } from 'vitest';

@@ -1,6 +1,6 @@
 // The cap: so many runtimes of an organisation, and of all, whoever starts them at once.
 
-import { GIVE_PLACES, givePlaces, LOCK_PLACES } from '@pulsebox/runtimes';
+import { GIVE_PLACES, givePlaces, LOCK_PLACES } from '../src/places.ts';
 import { eventually } from '@pulsebox/test-support';
 import { afterAll, beforeAll, beforeEach, expect, inject, test, vi } from 'vitest';
 import { runtimesWorld } from './runtimes-world.ts';

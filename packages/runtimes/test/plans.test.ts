@@ -1,6 +1,7 @@
 // What the reconciler asks once a second stays cheap when a million users have had a runtime.
 
-import { GIVE_PLACES, RELEVANT_RUNTIMES } from '@pulsebox/runtimes';
+import { GIVE_PLACES } from '../src/places.ts';
+import { RELEVANT_RUNTIMES } from '../src/runtime-row.ts';
 import { createTestDatabase } from '@pulsebox/test-support';
 import type { TestDatabase } from '@pulsebox/test-support';
 import { afterAll, beforeAll, expect, inject, test, vi } from 'vitest';

@@ -2,16 +2,10 @@
 
 import { createLogger } from '@pulsebox/loop';
 import type { BatchOutcome, JsonValue, OutboxEvent } from '@pulsebox/outbox';
-import {
-  openKubernetes,
-  runRound,
-  runtimeKey,
-  runtimeName,
-  runtimesHandler,
-  runtimesMetrics,
-  runtimeTopics,
-  showRuntime,
-} from '@pulsebox/runtimes';
+import { openKubernetes, runtimesHandler, runtimesMetrics, showRuntime } from '@pulsebox/runtimes';
+import { runRound } from '../src/round.ts';
+import { runtimeKey, runtimeTopics } from '../src/runtime-command.ts';
+import { runtimeName } from '../src/runtime-name.ts';
 import type {
   Cap,
   Cluster,

@@ -3,8 +3,6 @@ import type { MigrationSet } from '@pulsebox/postgres';
 export { decodeId, encodeId, LONGEST_ID_BYTES } from './document-id.ts';
 export type { SearchHandlerOptions } from './index-handler.ts';
 export { searchHandler } from './index-handler.ts';
-export type { MeilisearchEngineOptions } from './meilisearch-engine.ts';
-export { meilisearchEngine } from './meilisearch-engine.ts';
 export type { PostgresEngineOptions } from './postgres-engine.ts';
 export { postgresEngine } from './postgres-engine.ts';
 export type {
@@ -36,8 +34,8 @@ export type {
 } from './search-engine.ts';
 export type { SearchErrorCode, SearchErrorOptions } from './search-error.ts';
 export { SearchError, searchErrorCodes } from './search-error.ts';
-export type { EngineOperation, SearchMetrics } from './search-metrics.ts';
-export { meteredEngine, searchMetrics } from './search-metrics.ts';
+export type { SearchMetrics } from './search-metrics.ts';
+export { searchMetrics } from './search-metrics.ts';
 export type { SkipReason } from './touched-rows.ts';
 export { skipReasons } from './touched-rows.ts';
 export { verifyProjections } from './view.ts';
