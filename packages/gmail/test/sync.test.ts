@@ -150,6 +150,23 @@ test('passes over a message that came and went before it was looked at', async (
   expect(await topics(world)).toEqual({});
 });
 
+test('keeps a message that went and came back before it was looked at', async () => {
+  const id = mailbox.deliver({ subject: 'Back again' });
+  await world.sync(connectionId);
+  await forgetEvents();
+  const historyId = mailbox.historyId + 14n;
+  const change = { message: { id, threadId: id, labelIds: ['INBOX'] } };
+  const history = [
+    { id: String(historyId - 7n), messagesDeleted: [change] },
+    { id: String(historyId), messagesAdded: [change] },
+  ];
+  const body = JSON.stringify({ history, historyId: String(historyId) });
+  world.gmail.inject({ path: /history/, fault: { kind: 'answer', status: 200, body } });
+  expect(await world.sync(connectionId)).toEqual({ failed: [] });
+  expect(await world.messages(connectionId)).toMatchObject([{ subject: 'Back again', deleted: false }]);
+  expect(await topics(world)).not.toHaveProperty('item.archived');
+});
+
 test('pages through a long history, and each page moves the stored id', async () => {
   await world.sync(connectionId);
   await forgetEvents();

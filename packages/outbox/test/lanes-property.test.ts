@@ -16,16 +16,17 @@ afterAll(async () => {
 test('lanes that change while writers write and readers die lose nothing, and keep the order of every key', async () => {
   let resizes = 0;
   let deliveredAtBarriers = 0;
-  await fc.assert(
-    fc.asyncProperty(laneSteps, async (steps) => {
-      const outcome = await playLanes(database.pool, steps);
-      resizes += outcome.resizes;
-      deliveredAtBarriers += outcome.deliveredAtBarriers;
-      expect(outcome.faults).toEqual([]);
-    }),
-    { numRuns: 300, interruptAfterTimeLimit: 12_000, markInterruptAsFailure: false, endOnFailure: false },
-  );
-  // Else it has tried nothing. How much it has tried is the machine's.
+  const property = fc.asyncProperty(laneSteps, async (steps) => {
+    const outcome = await playLanes(database.pool, steps);
+    resizes += outcome.resizes;
+    deliveredAtBarriers += outcome.deliveredAtBarriers;
+    expect(outcome.faults).toEqual([]);
+  });
+  const limits = { numRuns: 300, interruptAfterTimeLimit: 12_000, markInterruptAsFailure: false };
+  // Once, as a rule. A machine that is slow may not have come to a barrier by then, and would have tried nothing.
+  const giveUpAtMs = performance.now() + 90_000;
+  do await fc.assert(property, { ...limits, endOnFailure: false });
+  while ((resizes === 0 || deliveredAtBarriers === 0) && performance.now() < giveUpAtMs);
   expect(resizes).toBeGreaterThan(0);
   expect(deliveredAtBarriers).toBeGreaterThan(0);
-}, 120_000);
+}, 180_000);
