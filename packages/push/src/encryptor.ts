@@ -41,11 +41,16 @@ export function createEncryptor({ thread: code = THREAD }: EncryptorOptions = {}
   function start(): Thread {
     const started = new Thread(code, { name: 'encryption' });
     started.on('message', take);
-    // `exit` follows. Without a listener it would end the process.
-    started.on('error', () => undefined);
+    let detail = 'It ended by itself.';
+    // `exit` follows.
+    started.on('error', (error) => {
+      detail = error.message;
+    });
     started.once('exit', () => {
       if (!over)
-        process.emitWarning('the thread that encrypts messages has ended; the main thread does its work');
+        process.emitWarning('the thread that encrypts messages has ended; the main thread does its work', {
+          detail,
+        });
       giveUp();
     });
     return started;
