@@ -1,4 +1,4 @@
-// Links between documents lead somewhere.
+// What documents name of the repository is there: other documents, their headings, files to run, scripts of npm.
 
 import { existsSync, statSync } from 'node:fs';
 import { dirname, join } from 'node:path';
@@ -8,6 +8,24 @@ import { documents, read, root } from './documents.ts';
 test.each(documents)('the links of %s', (document) => {
   const broken = linksOf(document).filter((link) => !leadsSomewhere(document, link));
   expect(broken).toEqual([]);
+});
+
+test('the scripts of npm, and the files that commands run', () => {
+  const { scripts } = JSON.parse(read('package.json')) as { scripts: object };
+  const text = documents
+    .filter((page) => page !== 'CHANGELOG.md')
+    .map(read)
+    .join('\n');
+  const names = [...text.matchAll(/npm run ([\w:]+)/g)].map(([, name = '']) => name);
+  expect(names).toContain('torture');
+  expect(names.filter((name) => !Object.hasOwn(scripts, name))).toEqual([]);
+  const files = [
+    ...text.matchAll(/\b(?:npx vitest run|node) ((?:packages|apps|examples|scripts|test)\/[\w./-]+)/g),
+  ].map(([, file = '']) => file.replace(/[./]$/, ''));
+  expect(files).toContain('examples/mail-orders.ts');
+  // A build is there only after `npm run build`, and the README of the loop's worker is to be saved as it says.
+  const missing = files.filter((file) => !existsSync(join(root, file.replace(/\/dist$/, '/src'))));
+  expect([...new Set(missing)]).toEqual(['examples/inbox.ts']);
 });
 
 function linksOf(document: string): string[] {
