@@ -11,6 +11,7 @@ import { assertMigrated, createPool } from '@pulsebox/postgres';
 import type { MigrationSet } from '@pulsebox/postgres';
 import { REINDEX_LEASES } from '@pulsebox/search';
 import type { Pool } from 'pg';
+import { batchBytesFor } from './batch-bytes.ts';
 import { connections } from './database-variables.ts';
 import type { databaseVariables } from './database-variables.ts';
 import { afterFirstSuccess } from './first-success.ts';
@@ -99,6 +100,7 @@ export function openLog(options: OpenLogOptions): OpenedLog {
           waker,
           metrics,
           batchSize: config.OUTBOX_WORKER_BATCH_SIZE,
+          batchBytes: batchBytesFor(),
           pollMs: config.OUTBOX_WORKER_POLL_SECONDS * 1_000,
           idleWaitMs: config.OUTBOX_WORKER_NOTIFY_FALLBACK_SECONDS * 1_000,
           leaseTtlMs: config.OUTBOX_LEASE_SECONDS * 1_000,
