@@ -60,7 +60,9 @@ LABEL org.opencontainers.image.title="pulsebox" \
   org.opencontainers.image.revision="${REVISION}" \
   org.opencontainers.image.created="${CREATED}" \
   org.opencontainers.image.source="${SOURCE}"
+# glibc otherwise keeps an arena of memory for each of Node's threads.
 ENV NODE_ENV=production \
+  MALLOC_ARENA_MAX=2 \
   WORKER_COMMIT=${REVISION}
 
 # A number: Kubernetes cannot tell whether a name is root.

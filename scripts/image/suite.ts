@@ -13,9 +13,21 @@ export interface SuiteOptions {
 }
 
 const WORKERS = [
-  { name: 'worker', portVariable: 'WORKER_HEALTH_PORT', heapMib: 192 },
-  { name: 'push-worker', portVariable: 'PUSH_WORKER_HEALTH_PORT', heapMib: 96 },
-  { name: 'watch-worker', portVariable: 'WATCH_WORKER_HEALTH_PORT', heapMib: 96 },
+  {
+    name: 'worker',
+    portVariable: 'WORKER_HEALTH_PORT',
+    heap: '--max-old-space-size=128 --max-semi-space-size=2',
+  },
+  {
+    name: 'push-worker',
+    portVariable: 'PUSH_WORKER_HEALTH_PORT',
+    heap: '--max-old-space-size=56 --max-semi-space-size=1',
+  },
+  {
+    name: 'watch-worker',
+    portVariable: 'WATCH_WORKER_HEALTH_PORT',
+    heap: '--max-old-space-size=56 --max-semi-space-size=1',
+  },
 ] as const;
 
 const PULSEBOX = 'packages/cli/bin/pulsebox.js';
@@ -52,12 +64,12 @@ export async function checkWorkers(options: SuiteOptions): Promise<string[]> {
 
     // Waits in the log for `worker`, which delivers it to search.
     await once('emit', [PULSEBOX, 'emit', 'note.saved', '{"note_id": 42}'], 0);
-    for (const { name, portVariable, heapMib } of WORKERS) {
+    for (const { name, portVariable, heap } of WORKERS) {
       const port = await freePort();
       const env = {
         DATABASE_URL: server.url,
         [portVariable]: String(port),
-        NODE_OPTIONS: `--max-old-space-size=${heapMib}`,
+        NODE_OPTIONS: heap,
       };
       // The image's own CMD starts `worker`.
       const container =
