@@ -71,6 +71,7 @@ interface Spec {
   readonly target?: { readonly name: string };
   readonly host?: string;
   readonly hosts?: readonly string[];
+  readonly mtls?: { readonly mode: string };
 }
 
 interface IngressRule {

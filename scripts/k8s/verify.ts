@@ -4,6 +4,7 @@ import { budgetRule } from './rules/budget.ts';
 import { environmentRule } from './rules/environment.ts';
 import { imagesRule } from './rules/images.ts';
 import { jobsRule } from './rules/jobs.ts';
+import { meshRule } from './rules/mesh.ts';
 import { placeholdersRule } from './rules/placeholders.ts';
 import { podSecurityRule } from './rules/pod-security.ts';
 import { probesRule } from './rules/probes.ts';
@@ -31,6 +32,7 @@ export const RULES: Readonly<Record<string, Rule>> = {
   rights: rightsRule,
   placeholders: placeholdersRule,
   jobs: jobsRule,
+  mesh: meshRule,
 };
 
 export async function renderTarget(target: Target): Promise<Rendered> {

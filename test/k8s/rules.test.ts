@@ -9,22 +9,26 @@ import { faultsOf, renderTarget } from '../../scripts/k8s/verify.ts';
 
 type Json = Record<string, any>; // oxlint-disable-line typescript/no-explicit-any -- a mutant reaches into whatever it breaks
 
+const SHOWN = [
+  'local',
+  'production',
+  'production with keda',
+  'production with backup',
+  'production with backup and istio',
+];
 const rendered = new Map<string, Rendered>();
 
 beforeAll(async () => {
-  for (const name of ['local', 'production', 'production with keda', 'production with backup']) {
+  for (const name of SHOWN) {
     const target = TARGETS.find((one) => one.name === name);
     if (target === undefined) throw new Error(`no target is called ${name}`);
     rendered.set(name, await renderTarget(target));
   }
 }, 600_000);
 
-test.each(['local', 'production', 'production with keda', 'production with backup'])(
-  'finds nothing wrong with %s',
-  (name) => {
-    expect(faultsOf(of(name))).toEqual([]);
-  },
-);
+test.each(SHOWN)('finds nothing wrong with %s', (name) => {
+  expect(faultsOf(of(name))).toEqual([]);
+});
 
 interface Mutant {
   readonly title: string;
@@ -356,14 +360,26 @@ const MUTANTS: Readonly<Record<string, readonly Mutant[]>> = {
       says: /memory limit is not its request/,
     },
     {
-      title: 'promised memory that is not asked for',
-      mutate: (find) => (worker(find)['containers'][0].resources.requests.memory = '64Mi'),
+      title: 'memory of a worker that can be taken away in production',
+      mutate: (find) => (worker(find)['containers'][0].resources.limits.memory = '1Gi'),
+      says: /Deployment worker, container worker: its memory limit is not its request/,
+    },
+    {
+      title: 'promised memory that PostgreSQL does not ask for',
+      mutate: (find) =>
+        (find('StatefulSet')['spec'].template.spec.containers[0].resources.requests.memory = '64Mi'),
       says: /asks for 64Mi of memory, but 256Mi are promised/,
     },
     {
       title: 'a heap that does not fit',
-      mutate: (find) => (variable(find, 'NODE_OPTIONS')['value'] = '--max-old-space-size=300'),
-      says: /a heap of 300 MiB/,
+      mutate: (find) =>
+        (variable(find, 'NODE_OPTIONS')['value'] = '--max-old-space-size=192 --max-semi-space-size=2'),
+      says: /a heap of 192 MiB and 6 MiB for what is young/,
+    },
+    {
+      title: 'a young generation of which nobody has thought',
+      mutate: (find) => (variable(find, 'NODE_OPTIONS')['value'] = '--max-old-space-size=160'),
+      says: /a heap of 160 MiB and 48 MiB for what is young/,
     },
     {
       title: 'a heap without a cap',
@@ -436,6 +452,21 @@ const MUTANTS: Readonly<Record<string, readonly Mutant[]>> = {
       title: 'a host of an example',
       mutate: (find) => (config(find)['POSTGRES_HOST'] = 'db.example.com'),
       says: /is a placeholder/,
+    },
+  ],
+  mesh: [
+    {
+      title: 'a Job that PostgreSQL would refuse',
+      of: 'production with backup and istio',
+      mutate: (find) => delete find('Job')['spec'].template.metadata.labels['sidecar.istio.io/inject'],
+      says: /Job migrate: its Pods have no sidecar/,
+    },
+    {
+      title: 'a CronJob that PostgreSQL would refuse',
+      of: 'production with backup and istio',
+      mutate: (find) =>
+        delete find('CronJob')['spec'].jobTemplate.spec.template.metadata.labels['sidecar.istio.io/inject'],
+      says: /CronJob backup: its Pods have no sidecar/,
     },
   ],
   jobs: [
