@@ -336,6 +336,7 @@ test('a collector that does not answer costs spans, and nothing else', async () 
   expect(worker.output().match(/takes no spans/g)).toHaveLength(1);
   worker.kill('SIGTERM');
   expect(await worker.exited, worker.output()).toEqual({ code: 0, signal: null });
+  expect(worker.output()).not.toContain('something holds the process open');
 });
 
 test('configuration that cannot be is refused with every fault, and no secret is shown', async () => {

@@ -32,7 +32,7 @@ export async function openTracing(options: OpenTracingOptions): Promise<Tracing>
     import('./request-spans.ts'),
   ]);
   const metrics = tracingMetrics(registry);
-  const unregister = await registerProvider({ settings, version, metrics, log, closeMs });
+  const unregister = registerProvider({ settings, version, metrics, log, closeMs });
   const endRequests = requests ? traceRequests() : undefined;
   let closed: Promise<void> | undefined;
   return {

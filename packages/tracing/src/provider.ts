@@ -7,8 +7,8 @@ import { AsyncLocalStorageContextManager } from '@opentelemetry/context-async-ho
 import { W3CTraceContextPropagator } from '@opentelemetry/core';
 import { resourceFromAttributes } from '@opentelemetry/resources';
 import { TracerProvider } from '@opentelemetry/sdk-trace';
-import type { SpanExporter } from '@opentelemetry/sdk-trace';
 import type { Logger } from '@pulsebox/loop';
+import { otlpClient } from './otlp-client.ts';
 import { samplerOf } from './sampler.ts';
 import { spanQueue } from './span-queue.ts';
 import type { TracingMetrics } from './tracing-metrics.ts';
@@ -26,10 +26,10 @@ export interface ProviderOptions {
 const LONGEST_VALUE = 1_000;
 
 /** @returns what sends the last spans and takes the SDK off the process again; never rejects */
-export async function registerProvider(options: ProviderOptions): Promise<() => Promise<void>> {
+export function registerProvider(options: ProviderOptions): () => Promise<void> {
   const { settings, version, metrics, log, closeMs } = options;
   const { delayMs, mostSpans } = settings;
-  const exporter = await exporterFor(settings);
+  const client = otlpClient(settings);
   const provider = new TracerProvider({
     resource: resourceFromAttributes({
       'service.version': version,
@@ -39,7 +39,7 @@ export async function registerProvider(options: ProviderOptions): Promise<() => 
     }),
     sampler: samplerOf(settings.sampler, settings.ratio),
     spanLimits: { attributeValueLengthLimit: LONGEST_VALUE },
-    spanProcessors: [spanQueue({ exporter, metrics, log, delayMs, mostSpans, closeMs })],
+    spanProcessors: [spanQueue({ client, metrics, log, delayMs, mostSpans, closeMs })],
   });
   context.setGlobalContextManager(new AsyncLocalStorageContextManager().enable());
   propagation.setGlobalPropagator(new W3CTraceContextPropagator());
@@ -52,15 +52,4 @@ export async function registerProvider(options: ProviderOptions): Promise<() => 
     propagation.disable();
     context.disable();
   };
-}
-
-/** Only the one that is used is loaded. Both try again by themselves what a collector refuses for the moment. */
-async function exporterFor({ protocol, url, headers, timeoutMs }: TracingSettings): Promise<SpanExporter> {
-  const options = { url, headers: { ...headers }, timeoutMillis: timeoutMs };
-  if (protocol === 'http/json') {
-    const { OTLPTraceExporter } = await import('@opentelemetry/exporter-trace-otlp-http');
-    return new OTLPTraceExporter(options);
-  }
-  const { OTLPTraceExporter } = await import('@opentelemetry/exporter-trace-otlp-proto');
-  return new OTLPTraceExporter(options);
 }

@@ -4,15 +4,14 @@
 // In place of the SDK's own BatchSpanProcessor, which does not say how much it drops, and which at a shutdown waits for a
 // collector that does not answer.
 
-import { context, TraceFlags } from '@opentelemetry/api';
-import { ExportResultCode, suppressTracing } from '@opentelemetry/core';
-import type { ExportResult } from '@opentelemetry/core';
-import type { ReadableSpan, SpanExporter, SpanProcessor } from '@opentelemetry/sdk-trace';
+import { TraceFlags } from '@opentelemetry/api';
+import type { ReadableSpan, SpanProcessor } from '@opentelemetry/sdk-trace';
 import type { Logger } from '@pulsebox/loop';
+import type { OtlpClient } from './otlp-client.ts';
 import type { TracingMetrics } from './tracing-metrics.ts';
 
 export interface SpanQueueOptions {
-  readonly exporter: SpanExporter;
+  readonly client: OtlpClient;
   readonly metrics: TracingMetrics;
   readonly log: Logger;
   /** How long spans are gathered, in milliseconds. */
@@ -27,7 +26,7 @@ export interface SpanQueueOptions {
 const BATCH = 512;
 
 export function spanQueue(options: SpanQueueOptions): SpanProcessor {
-  const { exporter, metrics, log, delayMs, mostSpans, closeMs } = options;
+  const { client, metrics, log, delayMs, mostSpans, closeMs } = options;
   let waiting: ReadableSpan[] = [];
   let underWay = 0;
   let timer: NodeJS.Timeout | undefined;
@@ -66,37 +65,21 @@ export function spanQueue(options: SpanQueueOptions): SpanProcessor {
     const spans = waiting.slice(0, BATCH);
     waiting = waiting.slice(BATCH);
     underWay = spans.length;
-    const { code, error } = await exported(spans);
+    const sent = await client.send(spans);
     // Given up meanwhile, and counted then.
     if (underWay === 0) return;
     underWay = 0;
-    if (code === ExportResultCode.SUCCESS) {
-      metrics.exported.inc(spans.length);
-      if (isAway) log.info('the collector of traces takes spans again');
-      isAway = false;
-    } else {
-      metrics.dropped.inc({ reason: 'export_failed' }, spans.length);
-      if (!isAway) {
-        log.warn(
-          { reason: reasonOf(error) },
-          'the collector of traces takes no spans: they are dropped until it does, and nothing else suffers',
-        );
-      }
-      isAway = true;
-    }
-  }
-
-  async function exported(spans: ReadableSpan[]): Promise<ExportResult> {
-    try {
-      return await new Promise((resolve) => {
-        context.with(suppressTracing(context.active()), () => exporter.export(spans, resolve));
-      });
-    } catch (error) {
-      return {
-        code: ExportResultCode.FAILED,
-        error: error instanceof Error ? error : new Error(String(error)),
-      };
-    }
+    const dropped = sent.taken ? sent.rejected : spans.length;
+    metrics.exported.inc(spans.length - dropped);
+    metrics.dropped.inc({ reason: 'export_failed' }, dropped);
+    if (sent.taken === !isAway) return;
+    isAway = !sent.taken;
+    if (sent.taken) log.info('the collector of traces takes spans again');
+    else
+      log.warn(
+        { reason: sent.reason },
+        'the collector of traces takes no spans: they are dropped until it does, and nothing else suffers',
+      );
   }
 
   async function flush(): Promise<void> {
@@ -122,8 +105,7 @@ export function spanQueue(options: SpanQueueOptions): SpanProcessor {
       metrics.dropped.inc({ reason: 'stopped' }, left);
       log.warn({ spans: left }, 'the last spans did not reach the collector of traces in time');
     }
-    // Waits for what is under way, which may be as long as one export may take.
-    void exporter.shutdown().catch(() => undefined);
+    client.close();
   }
 
   return {
@@ -140,11 +122,4 @@ export function spanQueue(options: SpanQueueOptions): SpanProcessor {
     forceFlush: flush,
     shutdown,
   };
-}
-
-/** What the collector answers is not quoted: it may say whose key was refused. */
-function reasonOf(error: Error | undefined): string {
-  const { code } = (error ?? {}) as { readonly code?: unknown };
-  if (typeof code === 'string') return code;
-  return typeof code === 'number' ? `HTTP status ${code}` : (error?.name ?? 'unknown');
 }

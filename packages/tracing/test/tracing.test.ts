@@ -186,6 +186,16 @@ describe('sampling', () => {
 });
 
 describe('a collector that is away', () => {
+  test('for a moment is asked again', async () => {
+    collector.answer(503);
+    await open({ delayMs: 1 });
+    span('patient');
+    await eventually(() => collector.headers.length > 0, PATIENCE);
+    collector.answer('taken');
+    await eventually(() => collector.spans.length === 1, PATIENCE);
+    expect(await counted('tracing_spans_dropped_total')).toMatchObject({ export_failed: 0 });
+  });
+
   test('costs the spans, which are counted, and is said once', async () => {
     collector.answer(400);
     await open({ delayMs: 1 });
