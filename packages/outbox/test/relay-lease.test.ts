@@ -3,6 +3,7 @@
 import { acquireLease, releaseLease, requestHandover } from '@pulsebox/postgres';
 import { eventually } from '@pulsebox/test-support';
 import { expect, test } from 'vitest';
+import { emit } from '../src/log/emit.ts';
 import { leaseOf, relayDesk } from './relay-desk.ts';
 
 const desk = relayDesk();
@@ -66,6 +67,55 @@ test('a lease lost while the reader rested: nothing is handed to its handler any
   expect(one.handled).toEqual([['k#1']]);
 });
 
+test('a lease lost while a batch was read: it is not handed to the handler', async () => {
+  const entered: unknown[] = [];
+  const one = start({ leaseTtlMs: 900, handler: (labels) => void entered.push(labels) });
+  await reading(one);
+  const writer = await desk.pool.connect();
+  const thief = await desk.pool.connect();
+  try {
+    await writer.query('begin');
+    await emit(writer, { topic: 't', key: 'k', payload: 'k#1' });
+    // The next read waits for this, and finds the event.
+    await writer.query('lock table outbox.event in access exclusive mode');
+    await waiting('outbox.event');
+    // A renewal waits for this, and finds another's token.
+    await thief.query('begin');
+    await thief.query(
+      `update pulsebox.lease set token = token + 1, holder = 'thief', expires_at = clock_timestamp() + interval '1 hour'
+       where name = $1`,
+      [leaseOf(one)],
+    );
+    await waiting('pulsebox.lease');
+    await thief.query('commit');
+    await eventually(async () => !(await isWaiting('pulsebox.lease')), { withinMs: 120_000 });
+    await desk.pool.query('select');
+    await writer.query('commit');
+    const ticksThen = one.ticks();
+    await eventually(() => one.ticks() > ticksThen + 5, { withinMs: 120_000 });
+    expect(entered).toEqual([]);
+  } finally {
+    for (const client of [writer, thief]) {
+      await client.query('rollback');
+      client.release();
+    }
+  }
+});
+
+/** Whether a statement that names the table waits for a lock. */
+async function isWaiting(table: string): Promise<boolean> {
+  const { rowCount } = await desk.pool.query(
+    `select from pg_stat_activity
+     where datname = current_database() and wait_event_type = 'Lock' and strpos(query, $1) > 0`,
+    [table],
+  );
+  return (rowCount ?? 0) > 0;
+}
+
+async function waiting(table: string): Promise<void> {
+  await eventually(async () => isWaiting(table), { withinMs: 120_000, message: `nobody waits for ${table}` });
+}
+
 test('a lease is taken by a standby as soon as the first reader stops', async () => {
   const first = start({ leaseTtlMs: 600_000 });
   await reading(first);
@@ -89,7 +139,8 @@ test('a lease of a reader that died is taken when its time is over', async () =>
 });
 
 test('a lease is handed over to one who asks, and not taken back before that one has it', async () => {
-  const one = start({ leaseTtlMs: 300, pollMs: 5_000 });
+  // Long enough that a slow machine hands it over, and does not lose it.
+  const one = start({ leaseTtlMs: 3_000, pollMs: 5_000 });
   await reading(one);
   const waking = setInterval(() => one.waker.wake(), 1);
   try {
@@ -102,7 +153,7 @@ test('a lease is handed over to one who asks, and not taken back before that one
     const attempt = await acquireLease(desk.pool, {
       name: leaseOf(one),
       holder: 'the next one',
-      ttlMs: 1_000,
+      ttlMs: 60_000,
     });
     expect(attempt).toMatchObject({ acquired: true });
   } finally {
