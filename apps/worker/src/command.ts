@@ -7,6 +7,7 @@ import { jobsMigrations } from '@pulsebox/jobs';
 import type { WorkerCommand } from '@pulsebox/loop';
 import { outboxMigrations } from '@pulsebox/outbox';
 import { postgresMigrations } from '@pulsebox/postgres';
+import { pubsubMigrations } from '@pulsebox/pubsub';
 import { searchMigrations } from '@pulsebox/search';
 import { traceFields } from '@pulsebox/tracing';
 import {
@@ -87,6 +88,7 @@ export const workerCommand: WorkerCommand<Variables> = {
         outboxMigrations,
         appMigrations,
         gmailMigrations,
+        pubsubMigrations,
         searchMigrations,
       ],
     });

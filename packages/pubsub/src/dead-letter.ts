@@ -48,6 +48,22 @@ const DISCARD_DEAD_LETTERS = `
   where $1::text[] is null or message_id = any($1)
   returning message_id`;
 
+/**
+ * Result: one row for each that was removed. $1 seconds since it came, $2 how many at most. Reads the table; there are few,
+ * or an operator has heard of it.
+ */
+const PRUNE_DEAD_LETTERS = `
+  delete from pubsub.dead_letter
+  where (subscription, message_id) in (
+    select subscription, message_id from pubsub.dead_letter
+    where received_at < clock_timestamp() - $1 * interval '1 second'
+    order by received_at limit $2
+    for update skip locked)
+  returning message_id`;
+
+/** In one statement. */
+const PRUNED_AT_ONCE = 1_000;
+
 export async function keepDeadLetters(
   client: Queryable,
   subscription: string,
@@ -99,6 +115,23 @@ export async function discardDeadLetters(
     which === 'all' ? null : which,
   ]);
   return rows.map((row) => row.message_id);
+}
+
+/**
+ * Removes those that came so long ago, in statements of 1,000; any number of processes may do it.
+ *
+ * @returns how many there were
+ */
+export async function pruneDeadLetters(
+  client: Queryable,
+  { olderThanSeconds, signal }: { readonly olderThanSeconds: number; readonly signal?: AbortSignal },
+): Promise<number> {
+  for (let pruned = 0; ; ) {
+    signal?.throwIfAborted();
+    const { rows } = await client.query(PRUNE_DEAD_LETTERS, [olderThanSeconds, PRUNED_AT_ONCE]);
+    pruned += rows.length;
+    if (rows.length < PRUNED_AT_ONCE) return pruned;
+  }
 }
 
 function storableAttributes(attributes: Readonly<Record<string, string>>): Record<string, string> {

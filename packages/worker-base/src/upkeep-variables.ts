@@ -5,6 +5,7 @@ import type { Environment, Variable } from '@pulsebox/loop';
 
 export const upkeepVariables: {
   readonly OUTBOX_DEAD_LETTER_DAYS: Variable<number | undefined>;
+  readonly GMAIL_PUBSUB_DEAD_LETTER_DAYS: Variable<number>;
 } = {
   OUTBOX_DEAD_LETTER_DAYS: env.optional(
     env.integer({
@@ -14,6 +15,12 @@ export const upkeepVariables: {
       max: 3_650,
     }),
   ),
+  GMAIL_PUBSUB_DEAD_LETTER_DAYS: env.integer({
+    description: 'Messages from Pub/Sub that could not be understood are removed after so many days.',
+    default: 30,
+    min: 1,
+    max: 3_650,
+  }),
 };
 
 export type UpkeepConfig = Environment<typeof upkeepVariables>;
