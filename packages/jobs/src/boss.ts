@@ -91,7 +91,12 @@ async function start({ pool, log, schedules, crashCheckSeconds }: BossOptions): 
     // It tries every few seconds, whatever has failed, and does not say when all is well again.
     const isNews = performance.now() - saidAtMs >= SAY_AGAIN_MS;
     if (isNews) saidAtMs = performance.now();
-    log[isNews ? 'error' : 'debug']({ err: error }, 'pg-boss could not do its work; it tries again');
+    // No error but a copy of one, with a stack of its waiting for the database as a field of its own.
+    const { message, code } = error as { readonly message: string; readonly code?: unknown };
+    log[isNews ? 'error' : 'debug'](
+      { err: { code, message } },
+      'pg-boss could not do its work; it tries again',
+    );
   });
   boss.on('warning', ({ message, data }) => {
     log.warn({ data }, message);

@@ -1,8 +1,8 @@
 // Tells errors of something outside that does not answer from all others. Where our code waited for it is no news, and
 // while it lasts such errors come from every loop again and again: they are logged without stacks, and rarely.
 
-/** Of the operating system, of Node's own HTTP and of DNS: no connection was made, or it broke. */
-const CONNECTION_CODES: ReadonlySet<string> = new Set([
+/** Of the operating system, of Node's own HTTP and of DNS: no connection was made, or it broke. Or the schema is to come. */
+const AWAY_CODES: ReadonlySet<string> = new Set([
   'EAI_AGAIN',
   'ECONNABORTED',
   'ECONNREFUSED',
@@ -12,6 +12,7 @@ const CONNECTION_CODES: ReadonlySet<string> = new Set([
   'ENOTFOUND',
   'EPIPE',
   'ETIMEDOUT',
+  'POSTGRES_MIGRATIONS_PENDING',
   'UND_ERR_CONNECT_TIMEOUT',
   'UND_ERR_SOCKET',
 ]);
@@ -34,7 +35,7 @@ export function isOutage(error: unknown): boolean {
   for (let depth = 0; cause instanceof Error && depth < DEEPEST_CAUSE; depth += 1) {
     const { code, kind } = cause as { readonly code?: unknown; readonly kind?: unknown };
     if (kind === 'away') return true;
-    if (typeof code === 'string' && (CONNECTION_CODES.has(code) || SERVER_AWAY.test(code))) return true;
+    if (typeof code === 'string' && (AWAY_CODES.has(code) || SERVER_AWAY.test(code))) return true;
     if (AWAY_WORDS.test(cause.message)) return true;
     cause = cause.cause;
   }
