@@ -26,7 +26,8 @@ export interface SearchHandlerOptions {
  *
  * Throws whatever keeps a batch from the sink. A SinkError tells whose fault it is: the group pauses, or the documents
  * that are refused are found.
- * An event whose row the database takes too long for, alone, while it manages others, is reported as failed.
+ * An event whose row the database takes too long for, alone, while it manages others, is reported as failed, and so is one
+ * whose document is larger than any sink takes.
  * An event that names no row is logged, counted and passed over: no retry would mend it.
  */
 export function searchHandler(options: SearchHandlerOptions): Handler {
@@ -62,7 +63,7 @@ export function searchHandler(options: SearchHandlerOptions): Handler {
 
 /** Whatever names the row: any of its events would have brought its document up to date. */
 function failuresOf({ events }: Batch, projection: VerifiedProjection, id: string): EventFailure[] {
-  const reason = `the database took too long for the document ${id} of ${projection.name}: look at ${projection.view}`;
+  const reason = `the database took too long for the document ${id} of ${projection.name}, or it is larger than 100 MB as text: look at ${projection.view}`;
   return events
     .filter((event) => touchedRows([event], [projection]).idsByProjection.get(projection)?.includes(id))
     .map(({ position }) => ({ position, reason, retryable: true }));

@@ -57,11 +57,13 @@ export function meilisearchEngine(options: MeilisearchEngineOptions): SearchEngi
     const db = boundedStatements(pool, context);
     const counts = { upserted: 0, deleted: 0 };
     const tasks: EnqueuedTask[] = [];
+    const tooLarge: string[] = [];
     const tooSlow = await inParts(ids, pace, context, async (part) => {
       const startedAtMs = performance.now();
-      const { rows, left } = await readRows(db, projection, part, MOST_BYTES);
+      const { rows, left, tooLarge: larger } = await readRows(db, projection, part, MOST_BYTES);
       const databaseMs = performance.now() - startedAtMs;
-      const there = new Set([...rows.map((row) => row.id), ...left]);
+      tooLarge.push(...larger);
+      const there = new Set([...rows.map((row) => row.id), ...left, ...larger]);
       const gone = part.filter((id) => !there.has(id));
       const documents = rows.map(documentOf);
       for (const some of requestsOf(documents)) tasks.push(...(await upsert(server, index, some, context)));
@@ -72,7 +74,7 @@ export function meilisearchEngine(options: MeilisearchEngineOptions): SearchEngi
     });
     // All are sent before the first is awaited: Meilisearch merges what waits in its queue into one run.
     for (const task of tasks) await server.settled(`writing to ${index}`, task, context);
-    return { ...counts, tooSlow };
+    return { ...counts, tooSlow: [...tooSlow, ...tooLarge] };
   }
 
   return {

@@ -202,7 +202,7 @@ async function syncAll(
   if (first === undefined) return;
   throw new SearchError(
     'SEARCH_DOCUMENT_SLOW',
-    `the database took too long for the document ${first} of ${name}`,
+    `the database took too long for the document ${first} of ${name}, or it is larger than 100 MB as text`,
     {
       hint: `find out why ${view} is slow for this row: explain (analyze) select * from ${view} where id = '${first}'; the live index is as it was`,
     },

@@ -22,7 +22,10 @@ export interface WriteContext {
 export interface SyncResult {
   readonly upserted: number;
   readonly deleted: number;
-  /** Ids of rows that the database took too long for, each alone, while others got through. They are not written. */
+  /**
+   * Ids of rows that the database took too long for, each alone, while others got through; and of those whose documents are
+   * too large for any sink. They are not written.
+   */
   readonly tooSlow: readonly string[];
 }
 

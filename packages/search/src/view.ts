@@ -145,11 +145,23 @@ export function selectSizedRows(projection: VerifiedProjection): string {
     ) r`;
 }
 
-/** $1 ids, $2 bytes. A document is null when those before it are as large as that; the first one never is. */
+/**
+ * $1 ids, $2 bytes, $3 the most bytes of one document. A document is null when those before it are as large as $2, or it is
+ * itself larger than $3. Measured as the text that is sent, and made text once (`offset 0` keeps it from being written into
+ * each of its uses): a number like 1e131071 is a dozen bytes of jsonb and 131,072 of text.
+ */
 function selectRowsWithin(projection: VerifiedProjection): string {
   return `
-    select s.id, s.organisation, case when s.before < $2 then s.document end as document
-    from (${selectSizedRows(projection)}
+    select s.id, s.organisation, s.bytes > $3 as "tooLarge",
+           case when s.before < $2 and s.bytes <= $3 then s.document end as document
+    from (
+      select t.id, t.organisation, t.document, t.bytes, sum(t.bytes) over (order by t.id) - t.bytes as before
+      from (
+        select w.id, w.organisation, w.document, octet_length(w.document) as bytes
+        from (select r.id, r.organisation, r.document::text as document
+              from (${selectRows(projection)}
+              ) r offset 0) w
+      ) t
     ) s`;
 }
 
@@ -170,7 +182,12 @@ export interface RowsRead {
   readonly rows: readonly ViewRow[];
   /** Ids whose documents would have been more than was asked for. */
   readonly left: readonly string[];
+  /** Ids whose documents are larger by themselves than any may be. */
+  readonly tooLarge: readonly string[];
 }
+
+/** As text. More than Meilisearch takes by default, and a fifth of what a string can hold. */
+const LARGEST_DOCUMENT_BYTES = 100_000_000;
 
 /** @param most bytes of documents after which no further one is sent */
 export async function readRows(
@@ -179,15 +196,16 @@ export async function readRows(
   ids: readonly string[],
   most: number,
 ): Promise<RowsRead> {
-  const { rows } = await db.query<Omit<ViewRow, 'document'> & { document: ViewRow['document'] | null }>(
+  const { rows } = await db.query<Omit<ViewRow, 'document'> & { document: string | null; tooLarge: boolean }>(
     selectRowsWithin(projection),
-    [ids, most],
+    [ids, most, LARGEST_DOCUMENT_BYTES],
   );
   return {
     rows: rows.flatMap(({ id, organisation, document }) =>
-      document === null ? [] : [{ id, organisation, document }],
+      document === null ? [] : [{ id, organisation, document: JSON.parse(document) as ViewRow['document'] }],
     ),
-    left: rows.flatMap(({ id, document }) => (document === null ? [id] : [])),
+    left: rows.flatMap(({ id, document, tooLarge }) => (document === null && !tooLarge ? [id] : [])),
+    tooLarge: rows.flatMap(({ id, tooLarge }) => (tooLarge ? [id] : [])),
   };
 }
 

@@ -265,6 +265,22 @@ test('halves a payload that is too large until it fits', async () => {
   expect(standIn.indexes.get('items')?.documents.size).toBe(20);
 });
 
+test('a document that is small in the table and more than a hundred megabytes of text is reported, and others are written', async () => {
+  const ids = await writeItems(database.pool, [{ name: 'before' }, { name: 'bomb' }, { name: 'after' }]);
+  await database.pool.query(
+    `update app.items set data = to_jsonb(array_fill(1e131071, '{800}')) where name = 'bomb' and item_id = any($1)`,
+    [ids],
+  );
+  const outcome = await search.handler(
+    { group: 'search', lane: 0, events: upserted(ids).map((event, n) => ({ ...event, position: n + 1 })) },
+    lane.context(),
+  );
+  expect(outcome).toMatchObject({
+    failed: [{ position: 2, reason: expect.stringContaining('larger than 100 MB as text') as string }],
+  });
+  expect(standIn.indexes.get('items')?.documents.size).toBe(2);
+});
+
 test('makes an index that somebody deleted again, with its settings', async () => {
   const [id] = await deliverOne();
   (standIn.indexes as Map<string, unknown>).delete('items');
