@@ -10,6 +10,7 @@ import { eventually, runProgram } from '@pulsebox/test-support';
 import fc from 'fast-check';
 import { afterAll, afterEach, beforeAll, expect, inject, test, vi } from 'vitest';
 import type { RunOptions } from '../src/run-import.ts';
+import { beginRun, recordChunk } from '../src/run-record.ts';
 import { native, ndjson, openDesk } from './import-desk.ts';
 import type { ImportDesk } from './import-desk.ts';
 
@@ -279,6 +280,27 @@ test('a worker that was thought dead and comes back writes nothing', async () =>
   expect(await zombie).toBe('fenced');
   expect(await successor).toBe('completed');
   await expectOutcome(jobId, model(rows));
+});
+
+test('a chunk that was counted already is not counted again, by its own run neither', async () => {
+  const { pool } = desk.database;
+  const jobId = await desk.request(ndjson([native('a'), native('b')]));
+  const run = await beginRun(pool, jobId, randomUUID());
+  if (run === undefined) throw new Error('there is nothing to run');
+  const chunk = {
+    added: { processed: 1, created: 1, updated: 0, unchanged: 0, skipped: 0, failed: 0 },
+    processedBefore: 0,
+    faults: [],
+    prefix: { bytesRead: 10, hash: Buffer.alloc(32) },
+    rowsPerSecond: 1,
+    secondsLeft: 1,
+  };
+  await recordChunk(pool, run, chunk);
+  // As one that never heard that its first attempt was committed.
+  await expect(recordChunk(pool, run, chunk)).rejects.toMatchObject({ code: 'IMPORTS_FENCED' });
+  expect((await desk.status(jobId)).counts).toMatchObject({ processed: 1, created: 1 });
+  await recordChunk(pool, run, { ...chunk, processedBefore: 1 });
+  expect((await desk.status(jobId)).counts).toMatchObject({ processed: 2, created: 2 });
 });
 
 test('an import that another worker runs is left to it, and is taken up when nothing is heard of it', async () => {
