@@ -45,6 +45,17 @@ async function fetchOne(jobs: Jobs, queue: Queue<Numbered>): Promise<Job<Numbere
 const rollBack = new Error('roll back');
 
 describe('sending', () => {
+  test('keeps the trace of a job beside its data', async () => {
+    const { jobs, queue } = await openWith();
+    const trace = { traceparent: '00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01' };
+    await jobs.sendAll(queue, [{ data: { n: 1 }, trace }, { data: { n: 2 } }]);
+    const fetched = await jobs.fetch(queue, { batchSize: 2 });
+    expect(fetched.map((job) => [job.data, job.trace])).toEqual([
+      [{ n: 1 }, trace],
+      [{ n: 2 }, undefined],
+    ]);
+  });
+
   test('gives a job its data, key, attempts and deadlines', async () => {
     const { jobs, queue } = await openWith({ attempts: 3, timeoutSeconds: 60, heartbeatSeconds: 20 });
     const sent = await jobs.send(queue, { n: 1 }, { key: 'item:42' });

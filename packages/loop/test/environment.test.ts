@@ -121,3 +121,20 @@ test('what documentation needs is in the schema, without the defaults of secrets
   expect(schema.NAME.required).toBe(true);
   expect(schema.MEILI_URL.required).toBe(false);
 });
+
+test.each([
+  ['0', 0],
+  ['0.1', 0.1],
+  ['.5', 0.5],
+  ['1', 1],
+  ['1.0', 1],
+])('%j is a share', (raw, value) => {
+  const parsed = parseEnvironment({ SHARE: env.fraction({ description: 'Share.' }) }, { SHARE: raw });
+  expect(parsed).toEqual({ SHARE: value });
+});
+
+test.each(['1.1', '-0.1', '10%', '1e-1', '0x1', '.', 'NaN'])('%j is none', (raw) => {
+  expect(() => parseEnvironment({ SHARE: env.fraction({ description: 'Share.' }) }, { SHARE: raw })).toThrow(
+    `expected SHARE to be a number from 0 to 1, got "${raw}"`,
+  );
+});

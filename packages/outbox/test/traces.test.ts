@@ -5,11 +5,12 @@ import type { ReadableSpan } from '@opentelemetry/sdk-trace';
 import { emit, emitAll, inProcessSpan, traceHeaders, traceOf } from '@pulsebox/outbox';
 import type { JsonValue, OutboxEvent } from '@pulsebox/outbox';
 import { transaction } from '@pulsebox/postgres';
-import { createTestDatabase } from '@pulsebox/test-support';
+import { createTestDatabase, eventually } from '@pulsebox/test-support';
 import type { TestDatabase } from '@pulsebox/test-support';
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, inject, test } from 'vitest';
 import { inApplicationSpan, recordSpans } from './recorded-spans.ts';
 import type { RecordedSpans } from './recorded-spans.ts';
+import { runRelay } from './relay-runner.ts';
 
 const ONE = '11111111111111111111111111111111';
 const OTHER = '22222222222222222222222222222222';
@@ -207,6 +208,33 @@ describe('emit', () => {
       { traceparent: active },
       { tracestate: 'own=1' },
     ]);
+  });
+
+  test('hands an event that is tried again over in the trace that it was emitted in', async () => {
+    let handed = 0;
+    const running = runRelay({
+      pool: db.pool,
+      group: 'retries',
+      startFrom: 'end',
+      retry: { firstMs: 1, longestMs: 1 },
+      handler: (_labels, { events }) => {
+        handed += 1;
+        if (handed < 3) throw new Error('not yet');
+        expect(events).toHaveLength(1);
+      },
+    });
+    await eventually(() => running.ticks() > 0, { withinMs: 120_000 });
+    const active = await inApplicationSpan(() =>
+      emit(db.pool, { topic: 'c', payload: 1 }, { autocommit: true }),
+    );
+    await eventually(() => running.handled.length === 1, { withinMs: 120_000 });
+    await running.stop();
+    const [, traceId, spanId] = active.split('-');
+    const calls = recorded.spans().filter(({ name }) => name === 'process c');
+    expect(calls.map((span) => [span.spanContext().traceId, span.parentSpanContext?.spanId])).toEqual(
+      calls.map(() => [traceId, spanId]),
+    );
+    expect(calls.length).toBeGreaterThanOrEqual(3);
   });
 
   test('adds nothing outside of a trace, or where nobody traces', async () => {
