@@ -8,7 +8,7 @@ import { parseEnvironment } from '@pulsebox/loop';
 import type { WorkerCommand } from '@pulsebox/loop';
 import { outboxMigrations } from '@pulsebox/outbox';
 import { postgresMigrations } from '@pulsebox/postgres';
-import { mailNotifications, pubsubMigrations, pullLoop, pullMetrics } from '@pulsebox/pubsub';
+import { loadProtocol, mailNotifications, pubsubMigrations, pullLoop, pullMetrics } from '@pulsebox/pubsub';
 import { traceFields } from '@pulsebox/tracing';
 import {
   checkDatabase,
@@ -110,6 +110,7 @@ export const watchWorkerCommand: WorkerCommand<Variables> = {
       return { loops: others, close };
     }
     const { connection, subscription } = found;
+    await loadProtocol();
     const metrics = pullMetrics(registry);
     const pull = pullLoop({
       connection,

@@ -7,7 +7,7 @@ import { jobsMigrations } from '@pulsebox/jobs';
 import type { WorkerCommand } from '@pulsebox/loop';
 import { outboxMigrations } from '@pulsebox/outbox';
 import { postgresMigrations } from '@pulsebox/postgres';
-import { pubsubMigrations } from '@pulsebox/pubsub';
+import { loadProtocol, pubsubMigrations } from '@pulsebox/pubsub';
 import { searchMigrations } from '@pulsebox/search';
 import { traceFields } from '@pulsebox/tracing';
 import {
@@ -107,6 +107,7 @@ export const workerCommand: WorkerCommand<Variables> = {
     const bridge = openBridge(config, registry);
     if (bridge === undefined)
       log.info('the bridge to Pub/Sub is off: BRIDGE_PUBSUB_PROJECT_ID and BRIDGE_PUBSUB_TOPIC are not set');
+    else await loadProtocol();
     const imports = importLoops({ config, outbox, log, registry });
     if (imports === undefined) log.info('imports are off: FILE_STORAGE_PATH is not set');
     const runtimes = await runtimeLoops({ config, outbox, registry });

@@ -2,6 +2,7 @@ import type { MigrationSet } from '@pulsebox/postgres';
 
 export type { Bridge, BridgeOptions } from './bridge.ts';
 export { createBridge } from './bridge.ts';
+export { loadProtocol } from './connection.ts';
 export type { PubSubConnection } from './credentials.ts';
 export { checkCredentials } from './credentials.ts';
 export type { PubSubDeadLetter } from './dead-letter.ts';
