@@ -61,10 +61,12 @@ function harmless(text: string): string {
   return text.replaceAll(/(?!\n)[\p{Cc}\p{Cf}]/gu, ' ');
 }
 
+// oxlint-disable-next-line no-control-regex -- the escape of a colour is one
+const COLOUR = /(\u001B\[\d{1,2}m)/;
+
 function harmlessInColour(text: string): string {
-  // oxlint-disable-next-line no-control-regex -- the escape of a colour is one
   return text
-    .split(/(\u001B\[\d{1,2}m)/)
+    .split(COLOUR)
     .map((part, n) => (n % 2 === 0 ? harmless(part) : part))
     .join('');
 }
