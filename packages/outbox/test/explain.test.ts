@@ -1,4 +1,5 @@
-// The hot queries on a log of a million events: analysed, and never analysed, as it is after a first load.
+// The hot queries on a log of 400,000 events: analysed, and never analysed, as it is after a first load. More would show
+// the same: a scan of the log is far above every bound, and a group that is half of it behind is counted to the limit.
 
 import { ACQUIRE_LEASE, RENEW_LEASE } from '../../postgres/src/lease.ts';
 import { createTestDatabase } from '@pulsebox/test-support';
@@ -20,12 +21,12 @@ import { LOAD_CURSOR, PRUNE_CURSORS, STORE_CURSOR } from '../src/lease/store-cur
 import { planOf } from './plan.ts';
 import type { Plan } from './plan.ts';
 
-const EVENTS = 1_000_000;
+const EVENTS = 400_000;
 const LATE = 100_000;
 const LIMIT = 500;
 
 let database: TestDatabase;
-/** In the middle of the log: half a million events are new. */
+/** In the middle of the log: 200,000 events are new. */
 let behind: Cursor;
 /** At the end; the last transaction was open then, and has committed since: 100,000 events are late. */
 let withLateOnes: Cursor;
@@ -42,7 +43,7 @@ beforeAll(async () => {
   const write = `insert into outbox.event (topic, key, payload)
     select 'item.upserted', 'item:' || n, jsonb_build_object('id', n, 'text', repeat('x', 60))
     from generate_series(1, $1::integer) n`;
-  for (let part = 0; part < 9; part += 1) await pool.query(write, [EVENTS / 10]);
+  for (let part = 0; part < 3; part += 1) await pool.query(write, [EVENTS / 4]);
   behind = { ...(await endOfLog(pool)), position: EVENTS / 2 };
   const slow = await pool.connect();
   await slow.query('begin');

@@ -25,13 +25,20 @@ export interface Barrier {
  * that the barrier's snapshot saw. `seen` below $4: the barrier's position is reached.
  * Parameters: $1 position, $2 and $3 the barrier's position and snapshot, $4 the window, $5 the most events, $6 lane,
  * $7 lanes. Index: event_pkey.
+ *
+ * The barrier bounds what was looked at, not the look: of a range with two ends the planner expects next to nothing while
+ * a partition was never analysed, and reads and sorts all of it (200,000 rows in place of 2,000).
  */
 export const READ_TO_BARRIER = `
   with between as materialized (
     select count(*) as seen, max(seq) as seen_to
     from (
-      select seq from outbox.event where seq > $1::bigint and seq <= $2::bigint order by seq limit $4::bigint
+      select seq from outbox.event
+      where seq > $1::bigint and $1::bigint < $2::bigint
+      order by seq
+      limit $4::bigint
     ) e
+    where seq <= $2::bigint
   )
   select null::bigint as seq, null as topic, null as key,
          jsonb_build_object(
@@ -45,11 +52,12 @@ export const READ_TO_BARRIER = `
     select window_of.seq, window_of.topic, window_of.key, window_of.payload, window_of.headers, window_of.created_at
     from (
       select xid, seq, topic, key, payload, headers, created_at from outbox.event
-      where seq > $1::bigint and seq <= $2::bigint
+      where seq > $1::bigint and $1::bigint < $2::bigint
       order by seq
       limit $4::bigint
     ) window_of
-    where (window_of.seq <= (select era_floor from outbox.setting)
+    where window_of.seq <= $2::bigint
+      and (window_of.seq <= (select era_floor from outbox.setting)
            or pg_visible_in_snapshot(window_of.xid, $3::pg_snapshot))
       and outbox.lane_of(window_of.key, window_of.seq, $7::integer) = $6::integer
     limit $5::bigint
