@@ -33,8 +33,10 @@ export function parseEnvironment<S extends EnvironmentSchema>(
   for (const [name, variable] of Object.entries(schema)) {
     const raw = env[name]?.trim() === '' ? undefined : env[name]?.trim();
     const parsed = variable.parse(raw);
-    if (parsed.fault) faults.push(describeFault(options.calledBy?.[name] ?? name, variable, raw));
-    else values[name] = parsed.value;
+    if (parsed.fault) {
+      const expected = parsed.expected ?? variable.expected;
+      faults.push(describeFault(options.calledBy?.[name] ?? name, { ...variable, expected }, raw));
+    } else values[name] = parsed.value;
   }
   // oxlint-disable-next-line typescript/no-unsafe-type-assertion -- the loop above has put each variable's value there
   const config = values as Environment<S>;
@@ -56,6 +58,6 @@ function describeFault(name: string, variable: Variable<unknown>, raw: string | 
 }
 
 function shown(raw: string): string {
-  const text = redactText(raw);
+  const text = redactText(raw).replaceAll(/[\p{Cc}\p{Cf}]/gu, ' ');
   return text.length > 80 ? `${text.slice(0, 80)}…` : text;
 }

@@ -1,5 +1,7 @@
 // The kinds of environment variables that an application can declare.
 
+import { LONGEST_TIMER_MS } from './sleep.ts';
+
 /** What an application declares of one variable. `T` is what it gets. */
 export interface Variable<T> {
   /** One sentence, for --help and docs/configuration.md. */
@@ -15,7 +17,10 @@ export interface Variable<T> {
   parse(raw: string | undefined): Parsed<T>;
 }
 
-export type Parsed<T> = { readonly fault: false; readonly value: T } | { readonly fault: true };
+/** `expected`: of this fault, where the variable's own words do not say what is wrong. */
+export type Parsed<T> =
+  | { readonly fault: false; readonly value: T }
+  | { readonly fault: true; readonly expected?: string };
 
 export interface VariableOptions<T> {
   readonly description: string;
@@ -101,9 +106,21 @@ export function positiveNumber(options: PositiveNumberOptions): Variable<number>
   });
 }
 
-/** A duration in seconds, fractions allowed. */
+/** 24 days. Beyond it a timer fires at once: a lease of half a year was lost in the moment it was taken. */
+const LONGEST_TIMER_SECONDS = Math.floor(LONGEST_TIMER_MS / 1_000);
+
+/** A duration in seconds, fractions allowed; at most 2,147,483. */
 export function seconds(options: VariableOptions<number>): Variable<number> {
-  return variable({ ...options, expected: 'a positive number', read: positive });
+  const some = variable({ ...options, expected: 'a positive number', read: positive });
+  return {
+    ...some,
+    parse(raw: string | undefined): Parsed<number> {
+      const parsed = some.parse(raw);
+      return parsed.fault || parsed.value <= LONGEST_TIMER_SECONDS
+        ? parsed
+        : { fault: true, expected: `a positive number of seconds up to ${LONGEST_TIMER_SECONDS}` };
+    },
+  };
 }
 
 /** A share: from 0 to 1, both included. */

@@ -97,6 +97,25 @@ test('numbers are what a person would write', () => {
   }
 });
 
+test('a time that no timer can wait is refused: it would be over at once', () => {
+  for (const raw of ['2147484', '9'.repeat(60)]) {
+    expect(faultsOf({ ...good, OUTBOX_WORKER_POLL_SECONDS: raw })).toBe(
+      `expected OUTBOX_WORKER_POLL_SECONDS to be a positive number of seconds up to 2147483, got "${raw}"`,
+    );
+  }
+  const { OUTBOX_WORKER_POLL_SECONDS } = parseEnvironment(schema, {
+    ...good,
+    OUTBOX_WORKER_POLL_SECONDS: '2147483',
+  });
+  expect(OUTBOX_WORKER_POLL_SECONDS).toBe(2_147_483);
+});
+
+test('a value that would move a terminal is shown without that', () => {
+  expect(faultsOf({ ...good, MODE: 'x\u001B[2Jy\u202E' })).toBe(
+    'expected MODE to be one of fast, safe, got "x [2Jy "',
+  );
+});
+
 function check({ NAME, MODE }: { NAME: string; MODE: string }): string[] {
   return NAME === MODE ? ['NAME must differ from MODE'] : [];
 }
