@@ -1,6 +1,6 @@
 // The Grafana dashboard as code: rows of panels, each a question that an operator asks. `npm run k8s:generate` writes the JSON.
 
-interface Panel {
+export interface Panel {
   readonly title: string;
   readonly description: string;
   readonly unit: 'short' | 's' | 'percentunit' | 'ops' | 'bytes' | 'dtdurations';
@@ -12,13 +12,13 @@ interface Panel {
   readonly kind?: 'stat';
 }
 
-interface Row {
+export interface Row {
   readonly title: string;
   readonly panels: readonly Panel[];
 }
 
 /** Gauges of all groups come from one elected process, so that `max` over pods is the value; see docs/metrics.md. */
-const ROWS: readonly Row[] = [
+export const ROWS: readonly Row[] = [
   {
     title: 'Is it well?',
     panels: [

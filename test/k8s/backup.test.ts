@@ -11,6 +11,7 @@ import { expect, onTestFinished, test } from 'vitest';
 import { podsOf } from '../../scripts/k8s/manifest.ts';
 import { parse } from '../../scripts/k8s/render.ts';
 import { K8S } from '../../scripts/k8s/targets.ts';
+import { commandOf, textOf } from './documented.ts';
 
 const BIN = '/usr/lib/postgresql/15/bin';
 
@@ -43,17 +44,18 @@ test.skipIf(!debianPostgresInstalled)(
     expect(dumps.some((name) => name.endsWith('.part'))).toBe(false);
 
     // As docs/operations/restore.md says.
-    await sql(target.url, 'create role outbox_emitter nologin');
-    const restored = spawnSync(
-      join(BIN, 'pg_restore'),
-      ['--exit-on-error', '--no-owner', `--dbname=${target.url}`, join(folder, dumps.at(-1) ?? '')],
-      { encoding: 'utf8' },
-    );
-    expect(restored.stderr).toBe('');
-    await run('packages/cli/src/main.ts', ['migrate', '--check'], target.url);
-    await sql(target.url, `select outbox.emit('note.saved', '{}')`);
-    await run('apps/worker/src/index.ts', [], target.url);
-    const groups = JSON.parse(await run('packages/cli/src/main.ts', ['groups', '--json'], target.url)) as {
+    const [, createRole = ''] = /`(create role outbox_emitter[^`]*)`/.exec(textOf('restore.md')) ?? [];
+    await sql(target.url, createRole);
+    shown('createdb', target.url, {});
+    shown('pg_restore', target.url, {
+      'pulsebox-20261121T021700Z.dump': join(folder, dumps.at(-1) ?? ''),
+    });
+    const restored = new URL(target.url);
+    restored.pathname = '/pulsebox';
+    await run('packages/cli/src/main.ts', ['migrate', '--check'], restored.href);
+    await sql(restored.href, `select outbox.emit('note.saved', '{}')`);
+    await run('apps/worker/src/index.ts', [], restored.href);
+    const groups = JSON.parse(await run('packages/cli/src/main.ts', ['groups', '--json'], restored.href)) as {
       group: string;
       lag: number;
       delivered: number;
@@ -94,6 +96,17 @@ function backup(url: string, folder: string): void {
     },
   });
   if (status !== 0) throw new Error(stderr);
+}
+
+/** Runs the command of restore.md that begins so, against the server. @throws what was said, when it fails */
+function shown(beginning: string, url: string, fill: Readonly<Record<string, string>>): void {
+  const [program = '', ...args] = commandOf('restore.md', beginning, fill);
+  const { hostname, port, username } = new URL(url);
+  const { status, stderr } = spawnSync(join(BIN, program), args, {
+    encoding: 'utf8',
+    env: { PATH: BIN, PGHOST: hostname, PGPORT: port, PGUSER: username },
+  });
+  if (status !== 0 || stderr !== '') throw new Error(`${program} ended with code ${status}: ${stderr}`);
 }
 
 async function run(entry: string, args: readonly string[], url: string): Promise<string> {

@@ -1,5 +1,5 @@
 // What deploys: which steps in which order, and what is refused before anything is applied. kubectl is a stand-in that notes
-// what it was asked; rendering is real.
+// what it was asked; rendering is real, and so are the commands: they are those of docs/operations.
 
 import { spawnSync } from 'node:child_process';
 import { chmodSync, cpSync, existsSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
@@ -7,14 +7,16 @@ import { tmpdir } from 'node:os';
 import { dirname, join } from 'node:path';
 import { beforeAll, expect, test } from 'vitest';
 import { K8S } from '../../scripts/k8s/targets.ts';
+import { commandOf } from './documented.ts';
 
 const ROOT = join(import.meta.dirname, '..', '..');
-const DIGESTS = [
-  '--pulsebox',
-  'registry.internal:5000/team/pulsebox@sha256:6f1d0c2f8b7a4e935d8c1b0a97e64f32d5c8b1a07f3e6924d8c5b1a07e3f6924',
-  '--postgres',
-  'postgres@sha256:0a97e64f32d5c8b1a07f3e6924d8c5b1a07e3f69246f1d0c2f8b7a4e935d8c1b',
-];
+/** What stands for something in the pages. */
+const FILL = {
+  '<registry>': 'registry.internal:5000/team',
+  'pulsebox@sha256:…': 'pulsebox@sha256:6f1d0c2f8b7a4e935d8c1b0a97e64f32d5c8b1a07f3e6924d8c5b1a07e3f6924',
+  'postgres@sha256:…': 'postgres@sha256:0a97e64f32d5c8b1a07f3e6924d8c5b1a07e3f69246f1d0c2f8b7a4e935d8c1b',
+  '<yours>': 'tenant',
+};
 let folder: string;
 
 beforeAll(() => {
@@ -58,6 +60,12 @@ function script(name: string, args: readonly string[], failAt = 'never'): Outcom
   };
 }
 
+/** `npm run NAME -- ARGUMENTS` of a page, run as npm would. */
+function shown(page: string, beginning: string): Outcome {
+  const [, , name = '', , ...args] = commandOf(page, beginning, FILL);
+  return script(name.replace(':', '-'), args);
+}
+
 test('refuses production without pins, and says how to pin', { timeout: 300_000 }, () => {
   const { status, said, asked } = script('k8s-deploy', ['--overlay', 'production']);
   expect(status).toBe(1);
@@ -77,11 +85,42 @@ test('refuses an image by tag as a pin', { timeout: 300_000 }, () => {
   expect(said).toMatch(/expected --postgres/);
 });
 
+test('the dry run of the quickstart checks everything, and asks no cluster', { timeout: 300_000 }, () => {
+  const { status, said, asked } = shown('quickstart.md', 'npm run k8s:deploy');
+  expect(said).toMatch(/rollout status deployment\/worker[^]+nothing was applied/);
+  expect([status, asked]).toEqual([0, []]);
+});
+
 test('pins, then migrates before it waits for workers; a dry run asks no cluster', {
   timeout: 600_000,
 }, () => {
-  expect(script('k8s-pin', DIGESTS).status).toBe(0);
-  const dry = script('k8s-deploy', ['--overlay', 'production', '--namespace', 'tenant', '--dry-run']);
+  const git = (...args: readonly string[]): string => {
+    const { status, stdout, stderr } = spawnSync('git', args, {
+      cwd: folder,
+      encoding: 'utf8',
+      env: {
+        PATH: '/usr/bin:/bin',
+        HOME: folder,
+        GIT_EDITOR: 'echo Pin >',
+        GIT_AUTHOR_NAME: 'test',
+        GIT_AUTHOR_EMAIL: 'test@example.org',
+        GIT_COMMITTER_NAME: 'test',
+        GIT_COMMITTER_EMAIL: 'test@example.org',
+      },
+    });
+    if (status !== 0) throw new Error(`git ${args.join(' ')}: ${stderr}`);
+    return stdout;
+  };
+  git('init', '--quiet');
+  git('add', 'k8s');
+  git('commit', '--quiet');
+
+  expect(shown('deployment.md', 'npm run k8s:pin').status).toBe(0);
+  git(...commandOf('deployment.md', 'git commit').slice(1));
+  expect(git('log', '-1', '--format=', '--name-only').trim()).toBe(
+    'k8s/overlays/production/pins/kustomization.yaml',
+  );
+  const dry = shown('deployment.md', 'npm run k8s:deploy');
   expect(dry.said).toMatch(/nothing was applied/);
   expect([dry.status, dry.asked]).toEqual([0, []]);
 
