@@ -282,24 +282,28 @@ test('a worker that was thought dead and comes back writes nothing', async () =>
   await expectOutcome(jobId, model(rows));
 });
 
-test('a chunk that was counted already is not counted again, by its own run neither', async () => {
-  const { pool } = desk.database;
-  const jobId = await desk.request(ndjson([native('a'), native('b')]));
-  const run = await beginRun(pool, jobId, randomUUID());
-  if (run === undefined) throw new Error('there is nothing to run');
-  const chunk = {
+/** What is written of a chunk of one row, which became an item. */
+function oneCreated(processedBefore: number): Parameters<typeof recordChunk>[2] {
+  return {
     added: { processed: 1, created: 1, updated: 0, unchanged: 0, skipped: 0, failed: 0 },
-    processedBefore: 0,
+    processedBefore,
     faults: [],
     prefix: { bytesRead: 10, hash: Buffer.alloc(32) },
     rowsPerSecond: 1,
     secondsLeft: 1,
   };
-  await recordChunk(pool, run, chunk);
+}
+
+test('a chunk that was counted already is not counted again, by its own run neither', async () => {
+  const { pool } = desk.database;
+  const jobId = await desk.request(ndjson([native('a'), native('b')]));
+  const run = await beginRun(pool, jobId, randomUUID());
+  if (run === undefined) throw new Error('there is nothing to run');
+  await recordChunk(pool, run, oneCreated(0));
   // As one that never heard that its first attempt was committed.
-  await expect(recordChunk(pool, run, chunk)).rejects.toMatchObject({ code: 'IMPORTS_FENCED' });
+  await expect(recordChunk(pool, run, oneCreated(0))).rejects.toMatchObject({ code: 'IMPORTS_FENCED' });
   expect((await desk.status(jobId)).counts).toMatchObject({ processed: 1, created: 1 });
-  await recordChunk(pool, run, { ...chunk, processedBefore: 1 });
+  await recordChunk(pool, run, oneCreated(1));
   expect((await desk.status(jobId)).counts).toMatchObject({ processed: 2, created: 2 });
 });
 
@@ -384,6 +388,17 @@ test('runs that end again and again without a chunk end the import, with the rea
   expect((await desk.status(jobId)).reason).toMatch(/10 runs in a row.*disk full.*IMPORTS_ENDED_REPEATEDLY/);
   await retryImport(pool, jobId);
   expect(await desk.run(jobId)).toBe('completed');
+});
+
+test('a run that has committed a chunk forgives those before it that had not', async () => {
+  const { pool } = desk.database;
+  const jobId = await desk.request(ndjson(manyRows(10)));
+  const runner = randomUUID();
+  await beginRun(pool, jobId, runner);
+  const second = await beginRun(pool, jobId, runner);
+  expect(second?.attempts).toBe(2);
+  if (second !== undefined) await recordChunk(pool, second, oneCreated(0));
+  expect((await beginRun(pool, jobId, runner))?.attempts).toBe(1);
 });
 
 test('two imports of the same items at once wait for each other and both end', async () => {

@@ -1,5 +1,6 @@
 // A worker that stops gives its lanes back at once. Leases are so long here that a test which waited for one would fail.
 
+import { requestHandover } from '@pulsebox/postgres';
 import type { Queryable } from '@pulsebox/postgres';
 import { createTestDatabase, eventually } from '@pulsebox/test-support';
 import type { TestDatabase } from '@pulsebox/test-support';
@@ -11,6 +12,8 @@ import { createLanes } from '../src/lane/lanes.ts';
 import { createWaker } from '../src/lane/waker.ts';
 import type { Waker } from '../src/lane/waker.ts';
 import { LANE_HOLDERS } from '../src/lease/lane-holders.ts';
+import { announceLanes } from '../src/lease/lane-notice.ts';
+import { laneLeaseName } from '../src/lease/lane-of-group.ts';
 import { emitAll } from '../src/log/emit.ts';
 import { faults } from './interleaving.ts';
 import { quiet, runRelay } from './relay-runner.ts';
@@ -129,6 +132,21 @@ test('a batch that is in hand when its worker stops is finished, stored and not 
   await eventually(async () => (await lanesOf('two')) === 2);
   expect(faults(labels, delivered)).toEqual([]);
   expect(delivered).toHaveLength(labels.length);
+});
+
+test('a lane that is handed over is told of, so that everybody else sees who has how many', async () => {
+  await withLanes(2);
+  await start('one');
+  await eventually(async () => (await lanesOf('one')) === 2);
+  const listener = createWaker({ connection: { connectionString: database.url }, log: quiet });
+  wakers.push(listener);
+  await eventually(() => listener.state === 'listening');
+  let notices = 0;
+  listener.onLanes(group, () => (notices += 1));
+  await requestHandover(database.pool, { name: laneLeaseName({ group, lane: 0 }), wantedBy: 'two' });
+  await announceLanes(database.pool, group);
+  // That one, and that of the holder.
+  await eventually(() => notices >= 2, { withinMs: 120_000 });
 });
 
 test('what moves while a worker looks at who holds what makes it look once more', async () => {

@@ -104,6 +104,23 @@ test('a place that is kept for a Pod that never comes is free in the end', async
   expect(await world.runtime('ada')).toMatchObject({ state: 'stopped', placed: false });
 });
 
+test('a runtime is not taken for gone while its Service is there, however old the list is', async () => {
+  await up('ada');
+  await world.wish('stop', 'ada');
+  const behind: Cluster = {
+    ...world.cluster,
+    namespace: 'agents',
+    fault: undefined,
+    list: async () => ({ pods: [], services: [] }),
+    getPod: async () => undefined,
+  };
+  await world.round({ cluster: behind });
+  expect(await world.runtime('ada')).toMatchObject({ state: 'stopping' });
+  for (let rounds = 0; rounds < 3; rounds += 1) await world.round();
+  expect(await world.runtime('ada')).toMatchObject({ state: 'stopped' });
+  expect(world.inCluster()).toEqual({ pods: 0, services: 0 });
+});
+
 test('a request that was refused says nothing of one before it whose answer was lost', async () => {
   const impatient = await impatientToCreate();
   world.kube.inject({ method: 'POST', path: /pods$/, fault: { kind: 'slow', ms: 4_000 } });
