@@ -333,7 +333,6 @@ describe('finds', () => {
       OPENCLAW_IMAGE: 'registry.example/agent:1',
       OPENCLAW_K8S_NAMESPACE: 'agents',
       OPENCLAW_K8S_KUBECONFIG: kube.kubeconfig,
-      OPENCLAW_K8S_TIMEOUT_SECONDS: '5',
     };
     expect((await examine(env)).of('agent-runtimes').at(-1)).toMatchObject({
       status: 'ok',

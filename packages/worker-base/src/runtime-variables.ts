@@ -22,7 +22,6 @@ export const runtimeVariables: {
   readonly OPENCLAW_K8S_ENV_SECRET: Variable<string | undefined>;
   readonly OPENCLAW_K8S_START_TIMEOUT_SECONDS: Variable<number>;
   readonly OPENCLAW_K8S_ORPHAN_AGE_SECONDS: Variable<number>;
-  readonly OPENCLAW_K8S_TIMEOUT_SECONDS: Variable<number>;
 } = {
   OPENCLAW_RUNTIME: env.oneOf(['off', 'k8s'], {
     description: 'k8s: a Pod and a Service for each user who asks for a runtime. off: none.',
@@ -87,16 +86,12 @@ export const runtimeVariables: {
     description: 'Pods and Services that belong to no runtime are deleted when they are this old.',
     default: 120,
   }),
-  OPENCLAW_K8S_TIMEOUT_SECONDS: env.seconds({
-    description: 'The longest one call to the API server may take.',
-    default: 10,
-  }),
 };
 
 export type RuntimeConfig = Environment<typeof runtimeVariables>;
 
 export interface RuntimeSettings {
-  readonly access: ClusterAccess & { readonly timeoutMs: number };
+  readonly access: ClusterAccess;
   readonly spec: RuntimeSpec;
   readonly cap: Cap;
   readonly rules: SurveyRules;
@@ -129,7 +124,6 @@ export function runtimeSettings(config: RuntimeConfig): RuntimeSettings | undefi
     access: {
       kubeconfig: config.OPENCLAW_K8S_KUBECONFIG,
       namespace: config.OPENCLAW_K8S_NAMESPACE,
-      timeoutMs: config.OPENCLAW_K8S_TIMEOUT_SECONDS * 1_000,
     },
     spec: specOf(config, config.OPENCLAW_IMAGE),
     cap: {
