@@ -20,6 +20,7 @@ import { beat, beginRun, endRun, pauseRun, setFile } from './run-record.ts';
 import type { Run, RunEnd, Wanted } from './run-record.ts';
 import { openStored, removeStored } from './storage.ts';
 import type { StoredFile } from './storage.ts';
+import { forgetTrialItems } from './trial-items.ts';
 
 export interface ImportWorld {
   readonly pool: Pool;
@@ -108,6 +109,8 @@ async function importFile(run: Run, progress: Progress, options: RunOptions): Pr
   const interruption = createInterruption(run, options);
   try {
     await assertSameFile(run, file, options);
+    // One that is tried again begins anew, also where its worker died before it had forgotten all.
+    if (run.counts.processed === 0) await forgetTrial(run, options);
     const finished = await importRows(run, file, progress, interruption, options);
     if (!finished) return await interrupted(run, progress.counts, interruption.wanted(), options);
     await assertUntouched(file);
@@ -250,12 +253,22 @@ async function end(run: Run, how: RunEnd, counts: ImportCounts, options: RunOpti
   await stored(options, async (db) => endRun(db, run, how, counts));
   options.log.info({ import: run.jobId, state: how.state, ...counts }, 'an import ended its run');
   if (how.state === 'queued') return 'handed_over';
+  await forgetTrial(run, options).catch((error: unknown) => {
+    options.log.warn(
+      { import: run.jobId, err: error },
+      'what a dry run remembered is removed with its import, later',
+    );
+  });
   if (how.state === 'completed' && run.deleteFile) {
     await removeStored(options.directory, run.filePath).catch((error: unknown) => {
       options.log.warn({ import: run.jobId, err: error }, 'the file of an import could not be removed');
     });
   }
   return how.state;
+}
+
+async function forgetTrial(run: Run, options: RunOptions): Promise<void> {
+  if (run.dryRun) await forgetTrialItems(run.jobId, async (work) => stored(options, work));
 }
 
 /** @throws IMPORTS_FILE_CHANGED */

@@ -6,6 +6,7 @@ import pg from 'pg';
 import type { ItemRow } from './item-row.ts';
 
 export interface WriteOptions {
+  readonly jobId: string;
   readonly orgId: string;
   readonly updateExisting: boolean;
   readonly emitEvents: boolean;
@@ -75,20 +76,32 @@ export const WRITE_ITEMS = `
          count(*) filter (where not created)::int as updated
   from written`;
 
-/** What WRITE_ITEMS would say. Parameters as there, without $7, $8, $11 and $12: $7 hashes, $8 update what is there. Reads only. */
+/**
+ * What WRITE_ITEMS would say. Parameters as there, without $7, $8, $11 and $12: $7 hashes, $8 update what is there; $9 the
+ * import. What would be written is remembered for the import's later rows: an id that comes again is compared with that.
+ * Each id is looked up by the keys of both tables.
+ */
 export const COMPARE_ITEMS = `
   with given as (
     select * from unnest($2::text[], $3::text[], $4::text[], $5::jsonb[], $6::text[], $7::bytea[])
       as g(canonical_id, name, text, data, source, content_hash)
-  ), compared as (
-    select i.there is not null as there, coalesce(i.same, false) as same
+  ), compared as materialized (
+    select g.canonical_id, g.content_hash, coalesce(t.there, i.there, false) as there,
+           coalesce(t.same, i.same, false) as same
     from given g left join lateral (
+      select true as there, t.content_hash = g.content_hash as same
+      from app.import_trial_items t where t.job_id = $9 and t.canonical_id = g.canonical_id offset 0
+    ) t on true left join lateral (
       select true as there,
              i.content_hash = g.content_hash
              or i.content_hash is null
                 and (i.name, i.text, i.data, i.source) is not distinct from (g.name, g.text, g.data, g.source) as same
       from app.items i where i.org_id = $1 and i.canonical_id = g.canonical_id offset 0
     ) i on true
+  ), remembered as (
+    insert into app.import_trial_items (job_id, canonical_id, content_hash)
+    select $9, canonical_id, content_hash from compared where not there or (not same and $8)
+    on conflict (job_id, canonical_id) do update set content_hash = excluded.content_hash
   )
   select count(*) filter (where same)::int as same,
          count(*) filter (where not there)::int as created,
@@ -179,7 +192,7 @@ export function isRefusal(error: unknown): error is pg.DatabaseError {
 async function writeStatement(
   db: Queryable,
   items: readonly ItemToWrite[],
-  { orgId, updateExisting, emitEvents, dryRun }: WriteOptions,
+  { jobId, orgId, updateExisting, emitEvents, dryRun }: WriteOptions,
 ): Promise<Written> {
   const column = <T>(of: (item: ItemRow) => T): T[] => items.map(({ item }) => of(item));
   const content = [
@@ -193,7 +206,7 @@ async function writeStatement(
   const hashes = column(({ contentHash }) => contentHash);
   const { rows } = await db.query<{ same: number; created: number; updated: number }>(
     dryRun
-      ? { text: COMPARE_ITEMS, values: [...content, hashes, updateExisting] }
+      ? { text: COMPARE_ITEMS, values: [...content, hashes, updateExisting, jobId] }
       : {
           text: WRITE_ITEMS,
           values: [

@@ -227,6 +227,39 @@ describe('options', () => {
     expect(await desk.pushes()).toMatchObject([{ payload: { title: 'Trial import finished' } }]);
   });
 
+  test.each([true, false])(
+    'a dry run counts an id that comes again as the import does, in other chunks too (update what is there: %s)',
+    async (updateExisting) => {
+      await desk.import(ndjson([native('there')]));
+      const rows = [
+        native('new'),
+        native('there', { text: 'changed' }),
+        native('new'),
+        native('new', { text: 'changed' }),
+        native('there'),
+        native('new', { text: 'changed' }),
+        native('x'),
+      ];
+      const options = { updateExisting };
+      const limits = { chunk: { rows: 2, bytes: 1_000_000 } };
+      const dry = await desk.import(ndjson(rows), { ...options, dryRun: true }, limits);
+      expect(dry.counts.created).toBe(2);
+      const { rows: left } = await desk.database.pool.query('select from app.import_trial_items');
+      expect(left).toHaveLength(0);
+      expect((await desk.import(ndjson(rows), options, limits)).counts).toEqual(dry.counts);
+    },
+  );
+
+  test('a dry run that is tried again remembers nothing of before', async () => {
+    const jobId = await desk.request(ndjson(three), { dryRun: true });
+    await desk.database.pool.query(
+      `insert into app.import_trial_items select $1, canonical_id, '' from unnest(array['a', 'b']) canonical_id`,
+      [jobId],
+    );
+    await desk.run(jobId);
+    expect((await desk.status(jobId)).counts).toMatchObject({ created: 3, updated: 0 });
+  });
+
   test('without events items are written in silence', async () => {
     await desk.import(ndjson(three), { emitEvents: false });
     expect(await desk.items()).toHaveLength(3);

@@ -6,6 +6,7 @@ import type { TestDatabase } from '@pulsebox/test-support';
 import { afterAll, beforeAll, describe, expect, inject, test } from 'vitest';
 import { BEAT, BEGIN_RUN, COUNT_CHUNK } from '../src/run-record.ts';
 import { FORGOTTEN, OPEN, PRUNE } from '../src/upkeep.ts';
+import { FORGET_TRIAL_ITEMS } from '../src/trial-items.ts';
 import { COMPARE_ITEMS, WRITE_ITEMS } from '../src/write-items.ts';
 
 const ids = Array.from({ length: 1_000 }, (_, n) => `item-${n * 17}`);
@@ -45,7 +46,8 @@ describe.each([
 
   test('the items of a chunk are found by their ids, one probe each', async () => {
     const write = await planOf(WRITE_ITEMS, [...content, of(null), of(null), hashes, true, true, {}]);
-    const compare = await planOf(COMPARE_ITEMS, [...content, hashes, true]);
+    const compare = await planOf(COMPARE_ITEMS, [...content, hashes, true, JOB]);
+    expect(compare).toMatch(/import_trial_items_pkey/);
     for (const plan of [write, compare]) {
       expect(plan).toMatch(/Index Scan using items_org_id_canonical_id_key on items/);
       expect(plan).not.toMatch(/Seq Scan/);
@@ -62,6 +64,12 @@ describe.each([
       expect(plan).toMatch(/import_jobs_pkey/);
       expect(plan).not.toMatch(/Seq Scan/);
     }
+  });
+
+  test('what a dry run remembers is found by its key, and forgotten a part at a time', async () => {
+    const plan = await planOf(FORGET_TRIAL_ITEMS, [JOB, 10_000]);
+    expect(plan).toMatch(/import_trial_items_pkey/);
+    expect(plan).not.toMatch(/Seq Scan/);
   });
 
   test('upkeep looks at what is open and at what may be forgotten, and at nothing else', async () => {
