@@ -8,6 +8,7 @@ import type { Pool } from 'pg';
 import { boundedStatements } from './bounded-statements.ts';
 import { encodeId } from './document-id.ts';
 import { inParts } from './in-parts.ts';
+import { notMeilisearchs } from './meilisearch-fault.ts';
 import { hasSinkCode, meilisearchServer } from './meilisearch-server.ts';
 import type { MeilisearchServer } from './meilisearch-server.ts';
 import { describeMeilisearch, searchMeilisearch } from './meilisearch-search.ts';
@@ -231,6 +232,8 @@ async function enqueue(
 ): Promise<EnqueuedTask> {
   await delay(0);
   const task = await server.request(doing, signal, request);
+  // Asked for a task of no number, Meilisearch would refuse that as if the documents were at fault.
+  if (typeof (task as Partial<EnqueuedTask>).taskUid !== 'number') throw notMeilisearchs(doing, task);
   progress();
   return task;
 }

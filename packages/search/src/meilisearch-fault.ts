@@ -42,6 +42,7 @@ export function requestFault(error: unknown, doing: string): SinkError {
 
 /** For a task that Meilisearch took and then failed: the client resolves those. */
 export function taskFault(error: MeilisearchErrorResponse | null, doing: string): SinkError {
+  if (error !== null && !isMeilisearchs(error)) return notMeilisearchs(doing, error);
   if (error === null) {
     return away(doing, 'the task was cancelled', {
       hint: 'it is sent again; find out who cancels tasks in Meilisearch',
@@ -75,16 +76,35 @@ function answeredFault(error: MeilisearchApiError, doing: string): SinkError {
   return fault(cause, doing, retryAfterMs);
 }
 
+/** JSON, and yet nothing that Meilisearch would answer. */
+export function notMeilisearchs(doing: string, answer: unknown): SinkError {
+  return away(doing, `something answered that is not Meilisearch: ${shortened(shown(answer))}`, {
+    hint: 'check that MEILI_URL is that of Meilisearch, and the proxy before it',
+  });
+}
+
 /** Proxies answer JSON of their own, which has no such code: it is not Meilisearch that refuses then. */
 function isMeilisearchs(cause: MeilisearchErrorResponse | undefined): boolean {
-  return typeof (cause as Partial<MeilisearchErrorResponse> | undefined)?.code === 'string';
+  const { code, message } = (cause ?? {}) as Readonly<Partial<Record<string, unknown>>>;
+  return typeof code === 'string' && typeof message === 'string';
+}
+
+/** It is kept with every event that it is about. */
+const LONGEST_WORDS = 1_000;
+
+function shortened(words: string): string {
+  return words.length > LONGEST_WORDS ? `${words.slice(0, LONGEST_WORDS).toWellFormed()}…` : words;
+}
+
+function shown(value: unknown): string {
+  return JSON.stringify(value) ?? 'nothing';
 }
 
 /** `type` is Meilisearch's own division: invalid_request, internal, auth, system. */
 function fault(error: MeilisearchErrorResponse, doing: string, retryAfterMs: number | undefined): SinkError {
   const { code, type, message } = error;
   if (type !== 'invalid_request' || PASSING_CODES.has(code)) {
-    return away(doing, `${code}: ${message}`, {
+    return away(doing, shortened(`${code}: ${message}`), {
       hint:
         code === 'no_space_left_on_device'
           ? 'give Meilisearch more disk; the same is sent again until there is room'
@@ -93,7 +113,7 @@ function fault(error: MeilisearchErrorResponse, doing: string, retryAfterMs: num
       retryAfterMs,
     });
   }
-  return new SinkError('rejected', 'SEARCH_SINK_REJECTED', `${doing}: ${code}: ${message}`, {
+  return new SinkError('rejected', 'SEARCH_SINK_REJECTED', `${doing}: ${shortened(`${code}: ${message}`)}`, {
     hint: 'Meilisearch will refuse the same again; correct what the view of the projection yields',
     sinkCode: code,
   });

@@ -4,7 +4,7 @@ import { setTimeout as delay } from 'node:timers/promises';
 import type { SinkError } from '@pulsebox/outbox';
 import { Meilisearch } from 'meilisearch';
 import type { EnqueuedTask } from 'meilisearch';
-import { requestFault, taskFault } from './meilisearch-fault.ts';
+import { notMeilisearchs, requestFault, taskFault } from './meilisearch-fault.ts';
 
 export interface MeilisearchServerOptions {
   readonly url: string;
@@ -30,6 +30,7 @@ export interface MeilisearchServer {
   settled(doing: string, task: EnqueuedTask, waiting: Waiting): Promise<void>;
 }
 
+const WAITING: ReadonlySet<unknown> = new Set(['enqueued', 'processing']);
 const FIRST_LOOK_MS = 5;
 const LONGEST_REST_MS = 250;
 
@@ -47,12 +48,16 @@ export function meilisearchServer({ url, apiKey, timeoutMs }: MeilisearchServerO
       signal: signal === undefined ? deadline : AbortSignal.any([signal, deadline]),
     };
     const client = new Meilisearch({ host: url, ...(apiKey === undefined ? {} : { apiKey }), requestInit });
+    let answer: T;
     try {
-      return await send(client);
+      answer = await send(client);
     } catch (error) {
       signal?.throwIfAborted();
       throw requestFault(error, doing);
     }
+    // A proxy's idea of an answer must not become an error of our own, for which events would be blamed.
+    if (typeof answer !== 'object' || answer === null) throw notMeilisearchs(doing, answer);
+    return answer;
   }
 
   return {
@@ -65,6 +70,7 @@ export function meilisearchServer({ url, apiKey, timeoutMs }: MeilisearchServerO
         if (status === 'succeeded') return;
         // The client resolves a failed task like any other; only its status tells.
         if (status === 'failed' || status === 'canceled') throw taskFault(error, doing);
+        if (!WAITING.has(status)) throw notMeilisearchs(doing, status);
         progress();
         await delay(restMs, undefined, { signal }).catch(() => signal.throwIfAborted());
       }

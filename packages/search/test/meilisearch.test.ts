@@ -15,6 +15,7 @@ import type { SearchLane } from './search-lane.ts';
 const API_KEY = 'a-key-that-nobody-may-see';
 const TIMEOUT_MS = 300;
 const DOCUMENTS = /\/documents$/;
+const TASKS = /\/tasks\//;
 const DELETIONS = /\/delete-batch$/;
 
 let database: TestDatabase;
@@ -215,6 +216,35 @@ describe('a fault', () => {
       { code: 'SEARCH_SINK_REJECTED', kind: 'rejected', sinkCode: 'payload_too_large' },
     ],
   ];
+
+  const stranger = {
+    code: 'SEARCH_SINK_AWAY',
+    kind: 'away',
+    message: expect.stringContaining('not Meilisearch'),
+  };
+  const strange: readonly (readonly [string, string, RegExp])[] = [
+    ['null where a task should be', 'null', DOCUMENTS],
+    ['an object where a task should be', '{"ok":true}', DOCUMENTS],
+    ['a list where the state of a task should be', '[]', TASKS],
+    ['a state that there is not', '{"status":"exploded"}', TASKS],
+    ['a failure without a reason', '{"status":"failed"}', TASKS],
+    ['a failure whose reason is none', '{"status":"failed","error":{"code":7}}', TASKS],
+  ];
+
+  test.each(strange)('%s is no fault of the documents', async (_, body, path) => {
+    await deliverOne();
+    const method = path === TASKS ? 'GET' : 'POST';
+    standIn.inject({ method, path, fault: { kind: 'answer', status: 200, body } });
+    const ids = await writeItems(database.pool, [{ name: 'two' }]);
+    expect(await failure(lane.deliver(search.handler, upserted(ids)))).toMatchObject(stranger);
+  });
+
+  test('a megabyte of reasons is cut', async () => {
+    await deliverOne();
+    const error = { code: 'c', type: 'invalid_request', message: 'm'.repeat(1_000_000) };
+    standIn.inject({ method: 'POST', path: DOCUMENTS, fault: { kind: 'failing task', error } });
+    expect((await failure(deliverOne())).message.length).toBeLessThan(1_200);
+  });
 
   test.each(table)('%s fails the batch, and the next attempt repairs it', async (_, fault, expected) => {
     await deliverOne();
