@@ -1,6 +1,6 @@
 // The Grafana dashboard as code: rows of panels, each a question that an operator asks. `npm run k8s:generate` writes the JSON.
 
-export interface Panel {
+interface Panel {
   readonly title: string;
   readonly description: string;
   readonly unit: 'short' | 's' | 'percentunit' | 'ops' | 'bytes' | 'dtdurations';
@@ -12,7 +12,7 @@ export interface Panel {
   readonly kind?: 'stat';
 }
 
-export interface Row {
+interface Row {
   readonly title: string;
   readonly panels: readonly Panel[];
 }

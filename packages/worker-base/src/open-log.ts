@@ -17,7 +17,7 @@ import type { databaseVariables } from './database-variables.ts';
 import { afterFirstSuccess } from './first-success.ts';
 import { withJobsUpkeep } from './jobs-upkeep.ts';
 import type { outboxVariables } from './outbox-variables.ts';
-import { exportPool } from './pool-metrics.ts';
+import { poolMetrics } from './pool-metrics.ts';
 
 export interface ConsumerGroup {
   readonly group: string;
@@ -71,7 +71,7 @@ export function openLog(options: OpenLogOptions): OpenedLog {
     // A server that goes away breaks all of them at once; the loops say what came of it.
     onIdleError: (error) => log.debug({ err: error }, 'an idle database connection broke; it is replaced'),
   });
-  exportPool(registry, pool);
+  poolMetrics(registry, pool);
   const waker = createWaker({ connection: config.OUTBOX_WORKER_LISTEN_NOTIFY ? direct : undefined, log });
   const jobs = openJobs({ pool, log });
   const metrics = outboxMetrics(registry);

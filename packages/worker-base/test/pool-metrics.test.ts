@@ -3,7 +3,7 @@
 import { createRegistry } from '@pulsebox/loop';
 import { createPool } from '@pulsebox/postgres';
 import { documentedFamilies, eventually, servedFamilies } from '@pulsebox/test-support';
-import { exportPool } from '@pulsebox/worker-base';
+import { poolMetrics } from '@pulsebox/worker-base';
 import { expect, inject, onTestFinished, test } from 'vitest';
 
 test('docs/metrics.md lists the gauges, which say who has a connection and who waits for one', {
@@ -16,7 +16,7 @@ test('docs/metrics.md lists the gauges, which say who has a connection and who w
     onIdleError: () => undefined,
   });
   onTestFinished(() => pool.end());
-  exportPool(registry, pool);
+  poolMetrics(registry, pool);
   const shown = async (): Promise<string[]> =>
     [...(await registry.metrics()).matchAll(/^postgres_pool_(.+)$/gm)].map(([, line = '']) => line);
 
