@@ -43,7 +43,7 @@ export function mailLoops({ config, pool, registry, holder, log }: MailLoopsOpti
     log,
   });
   return {
-    loops: [upkeep, mailboxGauges({ pool, metrics: mail.metrics, holder })],
+    loops: [upkeep, mailboxGauges({ pool, metrics: mail.metrics, holder, watching: topic !== undefined })],
     close: () => jobs.stop(),
   };
 }

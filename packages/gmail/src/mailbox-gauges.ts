@@ -13,6 +13,8 @@ export interface MailboxGaugesOptions {
   readonly holder: string;
   /** How often they are set, in milliseconds. Default 15,000. */
   readonly everyMs?: number;
+  /** False: no mailbox is to be watched, and none is missed as unwatched. Default true. */
+  readonly watching?: boolean;
 }
 
 /**
@@ -30,7 +32,7 @@ const LEASE = 'mail/exporter';
 
 /** The process that holds the lease sets them; when it stops or loses it, its series are gone and another has them. */
 export function mailboxGauges(options: MailboxGaugesOptions): Loop {
-  const { pool, metrics, holder, everyMs = 15_000 } = options;
+  const { pool, metrics, holder, everyMs = 15_000, watching = true } = options;
   const election = candidacy({ name: LEASE, holder, ttlMs: 3 * everyMs });
 
   function clear(): void {
@@ -49,7 +51,7 @@ export function mailboxGauges(options: MailboxGaugesOptions): Loop {
     for (const state of mailConnectionStates)
       metrics.connections.set({ state }, rows.find((row) => row.state === state)?.count ?? 0);
     const active = rows.find((row) => row.state === 'active');
-    metrics.unwatched.set(active?.unwatched ?? 0);
+    metrics.unwatched.set(watching ? (active?.unwatched ?? 0) : 0);
     metrics.oldestSync.set(active?.oldest_sync_seconds ?? 0);
     if (typeof active?.expires_in_seconds === 'number') metrics.watchExpiry.set(active.expires_in_seconds);
     else metrics.watchExpiry.remove();

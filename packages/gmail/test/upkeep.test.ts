@@ -181,6 +181,19 @@ test('has one process of all set the gauges', async () => {
   await another.stop!();
 });
 
+test('misses no watch where none is wanted', async () => {
+  await connectOne();
+  const metrics = world.mail.metrics!;
+  const wanted = mailboxGauges({ pool: world.db.pool, metrics, holder: 'one' });
+  await turn(wanted);
+  expect(await world.registry.metrics()).toContain('gmail_unwatched_connections 1');
+  await wanted.stop!();
+  const unwanted = mailboxGauges({ pool: world.db.pool, metrics, holder: 'one', watching: false });
+  await turn(unwanted);
+  expect(await world.registry.metrics()).toContain('gmail_unwatched_connections 0');
+  await unwanted.stop!();
+});
+
 async function turn(loop: Loop): Promise<void> {
   const { signal } = new AbortController();
   await loop.tick({ signal, stopping: signal, progress: () => undefined, log: quiet });
