@@ -4,6 +4,7 @@ import { expect, test } from 'vitest';
 import { emitAll } from '../src/log/emit.ts';
 import { readBatch } from '../src/read/read-batch.ts';
 import { logDesk } from './log-desk.ts';
+import { labelOf } from './log-reader.ts';
 
 const desk = logDesk();
 
@@ -15,6 +16,28 @@ test('never returns more than the limit of each kind', async () => {
   await desk.a.commit();
   expect(await desk.reader.read(3)).toEqual(['a#1', 'a#2', 'a#3', 'n#1', 'n#2', 'n#3']);
   expect(await desk.reader.read(3)).toEqual(['n#4']);
+});
+
+test('of a lane: walks on through late events the first of which are all of another', async () => {
+  const { pool } = desk.database;
+  const { rows } = await pool.query<{ key: string; lane: number }>(
+    `select 'k' || n as key, outbox.lane_of('k' || n, 1, 2) as lane from generate_series(1, 50) n`,
+  );
+  const keyIn = (lane: number): string => rows.find((row) => row.lane === lane)!.key;
+  const slice = { lane: 0, lanes: 2 };
+  const own = Array.from({ length: 7 }, (_, n) => `${keyIn(0)}#${n}`);
+  await desk.a.emit(...Array.from({ length: 30 }, (_, n) => `${keyIn(1)}#${n}`), ...own);
+  await desk.commit(`${keyIn(1)}#later`);
+  let { next } = await readBatch(pool, desk.reader.cursor, 5, slice);
+  await desk.a.commit();
+  const labels: string[] = [];
+  for (let over = false; !over; ) {
+    const batch = await readBatch(pool, next, 5, slice);
+    labels.push(...batch.events.map(labelOf));
+    over = batch.events.length === 0 && batch.reached === 'end';
+    next = batch.next;
+  }
+  expect(labels).toEqual(own);
 });
 
 test('moves nothing but the snapshot when there is nothing', async () => {

@@ -1,0 +1,52 @@
+// The log as a worker opens it: what it leaves alone, and what it lives through.
+
+import type { Jobs } from '@pulsebox/jobs';
+import { createLogger, createRegistry, parseEnvironment } from '@pulsebox/loop';
+import { dropOldestPartition, emitAll, registerGroup } from '@pulsebox/outbox';
+import { acquireLease } from '@pulsebox/postgres';
+import { createTestDatabase } from '@pulsebox/test-support';
+import { databaseVariables, openLog, outboxVariables } from '@pulsebox/worker-base';
+import { expect, inject, test } from 'vitest';
+import { withJobsUpkeep } from '../src/jobs-upkeep.ts';
+
+const quiet = createLogger({ worker: 'test', level: 'silent' });
+
+test('drops no partition of the log while a search index is rebuilt from it', {
+  timeout: 120_000,
+}, async () => {
+  const database = await createTestDatabase(inject('serverUrl'));
+  const config = parseEnvironment(
+    { ...databaseVariables, ...outboxVariables },
+    { DATABASE_URL: database.url, OUTBOX_KEEP_HOURS: '0', OUTBOX_WORKER_LISTEN_NOTIFY: 'false' },
+  );
+  const { pool, retention, close } = openLog({
+    context: { config, log: quiet, registry: createRegistry() },
+    applicationName: 'test',
+    migrations: [],
+  });
+  try {
+    await database.pool.query(`select setval('outbox.event_seq', 10000000)`);
+    await dropOldestPartition(pool, retention);
+    await emitAll(database.pool, [{ topic: 't.e', payload: 1 }], { autocommit: true });
+    await registerGroup(database.pool, 'a', 'end');
+    await acquireLease(database.pool, { name: 'search/reindex/items', holder: 'somebody', ttlMs: 600_000 });
+    const pinned = { outcome: 'pinned', blockedBy: 'search/reindex/items' };
+    expect(await dropOldestPartition(pool, retention)).toEqual(pinned);
+    await database.pool.query(
+      `update pulsebox.lease set expires_at = now() where name = 'search/reindex/items'`,
+    );
+    expect(await dropOldestPartition(pool, retention)).toMatchObject({ outcome: 'dropped' });
+  } finally {
+    await close();
+    await database.drop();
+  }
+});
+
+test('beats while pg-boss is looked after, however long that takes', async () => {
+  const beaten = Promise.withResolvers<void>();
+  const loop = withJobsUpkeep({ name: 'housekeeping', cadenceMs: 1_000, tick: async () => undefined }, {
+    maintain: () => beaten.promise,
+  } as Partial<Jobs> as Jobs);
+  const { signal } = new AbortController();
+  await loop.tick({ signal, stopping: signal, progress: () => beaten.resolve(), log: quiet });
+});
