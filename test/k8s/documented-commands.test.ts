@@ -3,11 +3,12 @@
 
 import { existsSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
-import type { Command } from 'commander';
 import { expect, test } from 'vitest';
 import { createProgram } from '../../packages/cli/src/program.ts';
 import { ROWS } from '../../scripts/monitoring/dashboard.ts';
 import { commandsOf, PAGES, textOf } from './documented.ts';
+
+type Command = ReturnType<typeof createProgram>;
 
 const ROOT = join(import.meta.dirname, '..', '..');
 
