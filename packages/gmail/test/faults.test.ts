@@ -1,37 +1,23 @@
 // What a sync makes of everything that Google may answer, and of whom it is told.
 
 import { randomBytes } from 'node:crypto';
-import { afterAll, beforeAll, beforeEach, describe, expect, inject, test } from 'vitest';
+import { describe, expect, test } from 'vitest';
 import type { GmailStandInMailbox } from '@pulsebox/test-support';
 import { emitted } from './connected.ts';
-import { mailWorld, topics } from './mail-world.ts';
-import type { GivenEvent, MailWorld } from './mail-world.ts';
+import { changed, eachWithMailbox, topics } from './mail-world.ts';
+import type { MailWorld } from './mail-world.ts';
 
 let world: MailWorld;
 let mailbox: GmailStandInMailbox;
 let id: string;
-let mailboxes = 0;
 
-beforeAll(async () => {
-  world = await mailWorld(inject('serverUrl'));
+eachWithMailbox((own) => {
+  ({ world, mailbox, id } = own);
 });
-afterAll(async () => {
-  await world.close();
-});
-beforeEach(async () => {
-  await world.reset();
-  mailboxes += 1;
-  mailbox = world.gmail.mailbox(`ada-${mailboxes}@example.com`);
-  id = await world.connect(mailbox);
-});
-
-function changed(...connectionIds: readonly string[]): GivenEvent[] {
-  return connectionIds.map((connection_id) => ({ topic: 'mail.changed', payload: { connection_id } }));
-}
 
 /** Another mailbox that is well, and was synced. */
 async function another(): Promise<{ readonly mailbox: GmailStandInMailbox; readonly id: string }> {
-  const other = world.gmail.mailbox(`bob-${mailboxes}@example.com`);
+  const other = world.gmail.mailbox(`bob-beside-${mailbox.email}`);
   const otherId = await world.connect(other, 'bob');
   await world.sync(otherId);
   return { mailbox: other, id: otherId };

@@ -1,28 +1,20 @@
 // Reading a whole mailbox: in slices, cut off, fenced, again after the history is gone.
 
-import { afterAll, beforeAll, beforeEach, expect, inject, test } from 'vitest';
+import { beforeEach, expect, test } from 'vitest';
 import type { GmailStandInMailbox } from '@pulsebox/test-support';
 import type { JsonValue } from '@pulsebox/outbox';
 import { emitted } from './connected.ts';
-import { mailWorld, topics } from './mail-world.ts';
+import { eachWithMailbox, topics } from './mail-world.ts';
 import type { MailWorld } from './mail-world.ts';
 
 let world: MailWorld;
 let mailbox: GmailStandInMailbox;
 let id: string;
-let mailboxes = 0;
 
-beforeAll(async () => {
-  world = await mailWorld(inject('serverUrl'));
-});
-afterAll(async () => {
-  await world.close();
+eachWithMailbox((own) => {
+  ({ world, mailbox, id } = own);
 });
 beforeEach(async () => {
-  await world.reset();
-  mailboxes += 1;
-  mailbox = world.gmail.mailbox(`full-${mailboxes}@example.com`);
-  id = await world.connect(mailbox);
   await world.db.pool.query('truncate outbox.event');
 });
 

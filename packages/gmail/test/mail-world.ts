@@ -8,7 +8,7 @@ import type { BatchOutcome, JsonValue, OutboxEvent } from '@pulsebox/outbox';
 import { createTestDatabase, startGmailStandIn } from '@pulsebox/test-support';
 import type { GmailStandIn, GmailStandInMailbox, TestDatabase } from '@pulsebox/test-support';
 import { Registry } from 'prom-client';
-import { vi } from 'vitest';
+import { afterAll, beforeAll, beforeEach, inject, vi } from 'vitest';
 import { emitted } from './connected.ts';
 
 // Long on a machine that is busy with something else: no test here is about how fast it is.
@@ -159,6 +159,36 @@ export async function mailWorld(serverUrl: string, options: Partial<MailOptions>
       await db.drop();
     },
   };
+}
+
+export interface OwnMailbox {
+  readonly world: MailWorld;
+  readonly mailbox: GmailStandInMailbox;
+  /** Of its connection. */
+  readonly id: string;
+}
+
+/** One world for the file, emptied before each test, which is given a new mailbox in it. To be called where hooks are. */
+export function eachWithMailbox(give: (own: OwnMailbox) => void): void {
+  let world: MailWorld;
+  let mailboxes = 0;
+  beforeAll(async () => {
+    world = await mailWorld(inject('serverUrl'));
+  });
+  afterAll(async () => {
+    await world.close();
+  });
+  beforeEach(async () => {
+    await world.reset();
+    mailboxes += 1;
+    const mailbox = world.gmail.mailbox(`ada-${mailboxes}@example.com`);
+    give({ world, mailbox, id: await world.connect(mailbox) });
+  });
+}
+
+/** What Pub/Sub's pull emits for each. */
+export function changed(...connectionIds: readonly string[]): GivenEvent[] {
+  return connectionIds.map((connection_id) => ({ topic: 'mail.changed', payload: { connection_id } }));
 }
 
 /** Topics of what was emitted, with how often. */

@@ -1,42 +1,28 @@
 // What nobody would send, from Google's side or from a mail's sender, and what becomes of it.
 
-import { afterAll, beforeAll, beforeEach, describe, expect, inject, test } from 'vitest';
+import { describe, expect, test } from 'vitest';
 import { transaction } from '@pulsebox/postgres';
 import { keepMailboxes, recordNotifications } from '@pulsebox/gmail';
 import { createLogger } from '@pulsebox/loop';
 import type { GmailFault, GmailStandInMailbox } from '@pulsebox/test-support';
 import { emitted } from './connected.ts';
-import { mailWorld, topics } from './mail-world.ts';
-import type { GivenEvent, MailWorld } from './mail-world.ts';
+import { changed, eachWithMailbox, topics } from './mail-world.ts';
+import type { MailWorld } from './mail-world.ts';
 
 let world: MailWorld;
 let mailbox: GmailStandInMailbox;
 let id: string;
-let mailboxes = 0;
 
-beforeAll(async () => {
-  world = await mailWorld(inject('serverUrl'));
+eachWithMailbox((own) => {
+  ({ world, mailbox, id } = own);
 });
-afterAll(async () => {
-  await world.close();
-});
-beforeEach(async () => {
-  await world.reset();
-  mailboxes += 1;
-  mailbox = world.gmail.mailbox(`rubbish-${mailboxes}@example.com`);
-  id = await world.connect(mailbox);
-});
-
-function changed(...connectionIds: readonly string[]): GivenEvent[] {
-  return connectionIds.map((connection_id) => ({ topic: 'mail.changed', payload: { connection_id } }));
-}
 
 function answer(body: unknown): GmailFault {
   return { kind: 'answer', status: 200, body: typeof body === 'string' ? body : JSON.stringify(body) };
 }
 
 async function another(): Promise<string> {
-  const other = await world.connect(world.gmail.mailbox(`well-${mailboxes}@example.com`), 'bob');
+  const other = await world.connect(world.gmail.mailbox(`well-beside-${mailbox.email}`), 'bob');
   await world.sync(other);
   return other;
 }

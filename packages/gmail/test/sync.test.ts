@@ -1,27 +1,17 @@
 // What a sync stores and tells of, from a mailbox that changes.
 
-import { afterAll, beforeAll, beforeEach, expect, inject, test } from 'vitest';
+import { expect, test } from 'vitest';
 import type { GmailStandInMailbox } from '@pulsebox/test-support';
 import { emitted } from './connected.ts';
-import { mailWorld, topics } from './mail-world.ts';
+import { eachWithMailbox, topics } from './mail-world.ts';
 import type { MailWorld } from './mail-world.ts';
 
 let world: MailWorld;
 let mailbox: GmailStandInMailbox;
 let connectionId: string;
-let mailboxes = 0;
 
-beforeAll(async () => {
-  world = await mailWorld(inject('serverUrl'));
-});
-afterAll(async () => {
-  await world.close();
-});
-beforeEach(async () => {
-  await world.reset();
-  mailboxes += 1;
-  mailbox = world.gmail.mailbox(`ada-${mailboxes}@example.com`);
-  connectionId = await world.connect(mailbox);
+eachWithMailbox((own) => {
+  ({ world, mailbox, id: connectionId } = own);
 });
 
 async function forgetEvents(): Promise<void> {
@@ -102,7 +92,7 @@ test('does not ask Google for what it has read already', async () => {
 });
 
 test('folds a burst of events into one sync of each mailbox', async () => {
-  const other = world.gmail.mailbox(`bob-${mailboxes}@example.com`);
+  const other = world.gmail.mailbox(`bob-beside-${mailbox.email}`);
   const otherId = await world.connect(other, 'bob');
   await world.sync(connectionId);
   await world.sync(otherId);
