@@ -33,7 +33,7 @@ export interface RunOptions {
   readonly env?: Readonly<Record<string, string | undefined>>;
 }
 
-/** Standard output, trimmed. @throws with the program's last words when it ends with another code than 0 */
+/** Standard output, trimmed. @throws with what the program said, when it ends with another code than 0 */
 export async function run(
   program: string,
   args: readonly string[],
@@ -42,8 +42,15 @@ export async function run(
   const { code, stdout, stderr } = await tryRun(program, args, options);
   if (code === 0) return stdout.trim();
   throw new Error(
-    `${program} ${args.slice(0, 6).join(' ')} … ended with code ${code}:\n${stderr.slice(-4_000)}`,
+    `${program} ${args.slice(0, 6).join(' ')} … ended with code ${code}:\n${tellingPart(stderr)}`,
   );
+}
+
+/** The first error and what follows it, and the end: npm, for one, explains its whole command line between the two. */
+function tellingPart(text: string): string {
+  if (text.length <= 4_000) return text;
+  const first = Math.max(0, text.search(/^.*\berror\b/im));
+  return `${text.slice(first, first + 2_500)}\n…\n${text.slice(-1_500)}`;
 }
 
 export interface Outcome {
