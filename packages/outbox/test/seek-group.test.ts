@@ -1,55 +1,33 @@
-import { createTestDatabase, eventually } from '@pulsebox/test-support';
-import type { TestDatabase } from '@pulsebox/test-support';
-import { afterEach, beforeEach, expect, inject, test } from 'vitest';
+import { eventually } from '@pulsebox/test-support';
+import { expect, test } from 'vitest';
 import { registerGroup } from '../src/group/consumer-group.ts';
 import { groupStatus } from '../src/group/group-status.ts';
 import { retireGroup } from '../src/group/retire-group.ts';
 import { seekGroup } from '../src/group/seek-group.ts';
 import type { SeekReport, SeekTarget } from '../src/group/seek-group.ts';
 import { loadCursor } from '../src/lease/store-cursor.ts';
+import { freshLog } from './fresh-log.ts';
 import { logReader } from './log-reader.ts';
 import { runRelay } from './relay-runner.ts';
-import { openWriter } from './writer.ts';
-import type { Writer } from './writer.ts';
 
 const group = 'g';
-let database: TestDatabase;
-const writers: Writer[] = [];
-
-beforeEach(async () => {
-  database = await createTestDatabase(inject('serverUrl'));
-});
-afterEach(async () => {
-  for (const writer of writers.splice(0)) await writer.close();
-  await database.drop();
-});
-
-async function writer(): Promise<Writer> {
-  const one = await openWriter(database.pool);
-  writers.push(one);
-  return one;
-}
-
-async function commit(...labels: readonly string[]): Promise<void> {
-  const one = await writer();
-  await one.emit(...labels);
-  await one.commit();
-}
+const log = freshLog();
+const { writer, commit } = log;
 
 async function seek(target: SeekTarget): Promise<SeekReport> {
-  return await seekGroup({ pool: database.pool, group, target, holder: 'operator', timeoutMs: 10_000 });
+  return await seekGroup({ pool: log.database.pool, group, target, holder: 'operator', timeoutMs: 10_000 });
 }
 
 /** What the group would deliver from where it stands. */
 async function pending(): Promise<string[]> {
   return await logReader(
-    database.pool,
-    (await loadCursor(database.pool, { group, lane: 0 }))!.cursor,
+    log.database.pool,
+    (await loadCursor(log.database.pool, { group, lane: 0 }))!.cursor,
   ).drain();
 }
 
 test('by position: what stands behind it comes again, and what is open below it comes when it commits', async () => {
-  await registerGroup(database.pool, group, 'beginning');
+  await registerGroup(log.database.pool, group, 'beginning');
   const late = await writer();
   await late.emit('late#1');
   await commit('a#1', 'a#2', 'a#3');
@@ -60,7 +38,7 @@ test('by position: what stands behind it comes again, and what is open below it 
 });
 
 test('to the beginning and to the end', async () => {
-  await registerGroup(database.pool, group, 'beginning');
+  await registerGroup(log.database.pool, group, 'beginning');
   const late = await writer();
   await late.emit('late#1');
   await commit('a#1');
@@ -73,10 +51,10 @@ test('to the beginning and to the end', async () => {
 });
 
 test('by time: everything written at or after it comes, also what was not committed yet', async () => {
-  await registerGroup(database.pool, group, 'beginning');
+  await registerGroup(log.database.pool, group, 'beginning');
   await commit('old#1');
   const late = await writer();
-  await database.pool.query(`update outbox.event set created_at = created_at - interval '1 hour'`);
+  await log.database.pool.query(`update outbox.event set created_at = created_at - interval '1 hour'`);
   await late.emit('late#1');
   await commit('new#1');
   const time = new Date(Date.now() - 1_800_000);
@@ -90,9 +68,9 @@ test('by time: everything written at or after it comes, also what was not commit
 
 test('refuses a position that was dropped, one that nobody has, and a group that is not there', async () => {
   await expect(seek({ to: 'end' })).rejects.toMatchObject({ code: 'OUTBOX_GROUP_UNKNOWN' });
-  await registerGroup(database.pool, group, 'beginning');
-  await database.pool.query(`select setval('outbox.event_seq', 10000005)`);
-  await database.pool.query('drop table outbox.event_until_10000000');
+  await registerGroup(log.database.pool, group, 'beginning');
+  await log.database.pool.query(`select setval('outbox.event_seq', 10000005)`);
+  await log.database.pool.query('drop table outbox.event_until_10000000');
   await expect(seek({ to: 'position', position: 7 })).rejects.toMatchObject({
     code: 'OUTBOX_POSITION_INVALID',
     message: 'events behind position 7 were dropped: the log is kept from 10000000 on',
@@ -104,14 +82,14 @@ test('refuses a position that was dropped, one that nobody has, and a group that
 });
 
 test('takes the lane from a worker that reads it, which goes on from the new place', async () => {
-  const relay = runRelay({ pool: database.pool, group, leaseTtlMs: 600 });
+  const relay = runRelay({ pool: log.database.pool, group, leaseTtlMs: 600 });
   try {
     await commit('a#1', 'a#2');
     await eventually(() => relay.handled.flat().length === 2);
     await seek({ to: 'position', position: 1 });
     await eventually(() => relay.handled.flat().length === 3);
     expect(relay.handled.flat()).toEqual(['a#1', 'a#2', 'a#2']);
-    await expect(retireGroup({ pool: database.pool, group, holder: 'operator' })).rejects.toMatchObject({
+    await expect(retireGroup({ pool: log.database.pool, group, holder: 'operator' })).rejects.toMatchObject({
       code: 'OUTBOX_LANE_BUSY',
     });
   } finally {
@@ -120,18 +98,18 @@ test('takes the lane from a worker that reads it, which goes on from the new pla
 });
 
 test('a retired group is gone, and starts anew when a worker brings it back, under a greater token', async () => {
-  const first = runRelay({ pool: database.pool, group });
+  const first = runRelay({ pool: log.database.pool, group });
   await commit('a#1');
   await eventually(() => first.handled.length === 1);
   await first.stop();
-  await retireGroup({ pool: database.pool, group, holder: 'operator' });
-  expect(await groupStatus(database.pool)).toEqual([]);
-  expect(await loadCursor(database.pool, { group, lane: 0 })).toBeUndefined();
-  const again = runRelay({ pool: database.pool, group });
+  await retireGroup({ pool: log.database.pool, group, holder: 'operator' });
+  expect(await groupStatus(log.database.pool)).toEqual([]);
+  expect(await loadCursor(log.database.pool, { group, lane: 0 })).toBeUndefined();
+  const again = runRelay({ pool: log.database.pool, group });
   await eventually(() => again.handled.length === 1);
-  expect((await loadCursor(database.pool, { group, lane: 0 }))?.token).toBe(3);
+  expect((await loadCursor(log.database.pool, { group, lane: 0 }))?.token).toBe(3);
   await again.stop();
-  await expect(retireGroup({ pool: database.pool, group: 'none', holder: 'x' })).rejects.toMatchObject({
+  await expect(retireGroup({ pool: log.database.pool, group: 'none', holder: 'x' })).rejects.toMatchObject({
     code: 'OUTBOX_GROUP_UNKNOWN',
   });
 });
