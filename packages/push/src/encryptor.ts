@@ -39,7 +39,11 @@ export function createEncryptor({ thread: code = THREAD }: EncryptorOptions = {}
   let sending = false;
 
   function start(): Thread {
-    const started = new Thread(code, { name: 'encryption' });
+    const started = new Thread(code, {
+      name: 'encryption',
+      // What it works on is small and gone at once: with more it is no faster.
+      resourceLimits: { maxYoungGenerationSizeMb: 3 },
+    });
     started.on('message', take);
     let detail = 'It ended by itself.';
     // `exit` follows.
