@@ -22,9 +22,21 @@ export function prettyOptions(colorize: boolean): PrettyOptions {
     colorize,
     translateTime: 'SYS:HH:MM:ss.l',
     ignore: 'worker,loop',
-    messageFormat: '{worker}{if loop}/{loop}{end}: {msg}',
+    messageFormat: (line, messageKey) => {
+      const [worker, loop, message] = ['worker', 'loop', messageKey].map((key) => textOf(line[key]));
+      return `${worker}${loop === '' ? '' : `/${loop}`}: ${indented(message ?? '')}`;
+    },
     singleLine: false,
   };
+}
+
+function textOf(value: unknown): string {
+  return typeof value === 'string' ? value : '';
+}
+
+/** Words of strangers come with errors, too: only what we write ourselves begins a line, or moves a terminal. */
+function indented(message: string): string {
+  return message.replaceAll(/(?!\n)[\p{Cc}\p{Cf}]/gu, ' ').replaceAll('\n', '\n    ');
 }
 
 export function isLogged(level: LogLevel, threshold: string): boolean {

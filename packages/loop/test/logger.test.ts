@@ -1,5 +1,6 @@
 import { expect, test } from 'vitest';
 import { createLogger, LoopError, redactText } from '../src/index.ts';
+import { loadPretty, prettyOptions } from '../src/log-format.ts';
 
 function logged(write: (log: ReturnType<typeof createLogger>) => void): Record<string, unknown>[] {
   const lines: string[] = [];
@@ -97,4 +98,12 @@ test('what cannot be written as JSON is written all the same', () => {
   circle['self'] = circle;
   const [line] = logged((log) => log.info(circle, 'round'));
   expect(line).toMatchObject({ big: '10', at: '1970-01-01T00:00:00.000Z', msg: 'round' });
+});
+
+test('for people, nobody but we begins a line or moves the terminal', () => {
+  const pretty = loadPretty().prettyFactory(prettyOptions(false));
+  const line = { level: 'warn', time: '2026-11-21T12:00:00.000Z', worker: 'w', loop: 'l' };
+  const told = pretty({ ...line, msg: 'a\u001B[2J\r\n[12:00:00.000] ERROR: w: made up\u009B31m' });
+  expect(told).toMatch(/\] WARN: w\/l: a {1,2}\[2J \n {4}\[12:00:00\.000\] ERROR: w: made up 31m\n$/);
+  expect(pretty({ ...line, loop: undefined, msg: 'plain' })).toMatch(/\] WARN: w: plain\n$/);
 });
