@@ -56,7 +56,7 @@ async function run({ minutes, rate, jsonFile }: SoakOptions, signal: AbortSignal
       if (soFar.length % WRITE_EVERY_SAMPLES === 0) await keep({ minutes, rate, machine, samples: soFar });
     },
   });
-  const measures = judgeSamples(samples, plan.warmUpMs);
+  const measures = judgeSamples(samples, { minutes, warmUpMs: plan.warmUpMs });
   const report: SoakReport = {
     minutes,
     rate,
@@ -81,12 +81,13 @@ type Written = Pick<SoakReport, 'minutes' | 'rate' | 'machine'> &
 async function judgeWritten(file: string): Promise<number> {
   const written = JSON.parse(await readFile(file, 'utf8')) as Written;
   const { samples, faults = [], ...rest } = written;
-  const measures = judgeSamples(samples, planFor(written).warmUpMs);
-  const passed = passes(measures, faults);
-  const isOver = written.faults !== undefined;
-  const report = { interrupted: !isOver, done: { samples: samples.length }, remarks: [], ...rest };
-  process.stdout.write(`${renderReport({ ...report, measures, faults, passed })}\n`);
-  return passed ? 0 : 1;
+  const measures = judgeSamples(samples, { minutes: written.minutes, warmUpMs: planFor(written).warmUpMs });
+  const isOver = written.faults !== undefined && written.interrupted !== true;
+  const isWell = passes(measures, faults);
+  const done = { samples: samples.length };
+  const report = { interrupted: !isOver, done, remarks: [], ...rest, measures, faults };
+  process.stdout.write(`${renderReport({ ...report, passed: isOver && isWell })}\n`);
+  return isWell ? 0 : 1;
 }
 
 /** For whoever watches. */

@@ -7,7 +7,12 @@ interface Measure {
   readonly unit: string;
   /** Undefined: shown, with its slope, and not judged. */
   readonly limit?: Limit;
+  /** It is the same from the beginning on; what is not has to settle first, and is not judged in a short run. */
+  readonly atOnce?: true;
 }
+
+/** Shorter runs show everything, and judge only what is so from the beginning, and what must not happen at all. */
+const SETTLES_IN_MINUTES = 30;
 
 /**
  * Memory and disk: 10 %, and what one page of an allocator or an index makes of little. Connections and descriptors:
@@ -18,9 +23,9 @@ const MEASURES: readonly Measure[] = [
   { name: /^memory .* after a collection$/, unit: 'MiB', limit: { more: 0.1, slack: 2 } },
   { name: /^memory .* resident$/, unit: 'MiB', limit: { more: 0.1, slack: 5 } },
   { name: /^memory /, unit: 'MiB' },
-  { name: /^descriptors /, unit: '', limit: { more: 0, slack: 2 } },
-  { name: /^active resources /, unit: '', limit: { more: 0, slack: 3 } },
-  { name: /^connections /, unit: '', limit: { more: 0, slack: 1 } },
+  { name: /^descriptors /, unit: '', limit: { more: 0, slack: 2 }, atOnce: true },
+  { name: /^active resources /, unit: '', limit: { more: 0, slack: 3 }, atOnce: true },
+  { name: /^connections /, unit: '', limit: { more: 0, slack: 1 }, atOnce: true },
   { name: /^disk in all$/, unit: 'MiB', limit: { more: 0.1, slack: 2 } },
   { name: /^disk outbox$/, unit: 'MiB', limit: { more: 0.1, slack: 2 } },
   { name: /^disk /, unit: 'MiB' },
@@ -36,8 +41,9 @@ const MEASURES: readonly Measure[] = [
   { name: /^dead rows in all$/, unit: 'rows', limit: { more: 0.5, slack: 1_000 } },
 ];
 
-/** Names of no measure are shown without a unit, and not judged. */
-export function measureOf(name: string): Omit<Measure, 'name'> {
-  const { unit = '', limit } = MEASURES.find((measure) => measure.name.test(name)) ?? {};
-  return limit === undefined ? { unit } : { unit, limit };
+/** Names of no measure are shown without a unit, and not judged. @param minutes how long the run is */
+export function measureOf(name: string, minutes: number): Pick<Measure, 'unit' | 'limit'> {
+  const { unit = '', limit, atOnce } = MEASURES.find((measure) => measure.name.test(name)) ?? {};
+  const isJudged = atOnce === true || minutes >= SETTLES_IN_MINUTES;
+  return limit === undefined || !isJudged ? { unit } : { unit, limit };
 }

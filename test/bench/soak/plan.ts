@@ -17,12 +17,15 @@ export interface Plan {
   readonly mails: number;
   readonly importEveryMs: number;
   readonly importRows: number;
-  /** Of each partition of the log: some forty are cut and dropped. */
+  /** Of each partition of the log: some forty are cut and dropped in a run of an hour or more. */
   readonly partitionEvents: number;
 }
 
 const MINUTE_MS = 60_000;
 const PARTITIONS = 40;
+/** Partitions are dropped once a minute. */
+const LEAST_PARTITION_SECONDS = 60;
+/** As configuration allows it. */
 const LEAST_PARTITION = 1_000;
 
 export function planFor({ minutes, rate }: Pick<SoakOptions, 'minutes' | 'rate'>): Plan {
@@ -39,7 +42,10 @@ export function planFor({ minutes, rate }: Pick<SoakOptions, 'minutes' | 'rate'>
     mails: 50,
     importEveryMs: between(durationMs / 6, 20_000, 10 * MINUTE_MS),
     importRows: 2_000,
-    partitionEvents: Math.max(LEAST_PARTITION, Math.round((rate * durationMs) / 1_000 / PARTITIONS)),
+    partitionEvents: Math.max(
+      LEAST_PARTITION,
+      Math.round(rate * Math.max(LEAST_PARTITION_SECONDS, durationMs / 1_000 / PARTITIONS)),
+    ),
   };
 }
 

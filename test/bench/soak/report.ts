@@ -39,7 +39,10 @@ export interface SoakReport {
 }
 
 /** One verdict for each name that occurs, in the order of names. */
-export function judgeSamples(samples: readonly Sample[], warmUpMs: number): readonly Judged[] {
+export function judgeSamples(
+  samples: readonly Sample[],
+  { minutes, warmUpMs }: { readonly minutes: number; readonly warmUpMs: number },
+): readonly Judged[] {
   const judged = samples.filter(({ atMs }) => atMs >= warmUpMs);
   const names = [...new Set(judged.flatMap(({ values }) => Object.keys(values)))].toSorted();
   return names.map((name) => {
@@ -47,13 +50,13 @@ export function judgeSamples(samples: readonly Sample[], warmUpMs: number): read
       const value = values[name];
       return value === undefined || !Number.isFinite(value) ? [] : [{ atMs, value }];
     });
-    const measure = measureOf(name);
+    const measure = measureOf(name, minutes);
     return { name, ...measure, ...judge(points, measure.limit) };
   });
 }
 
 export function renderReport(report: SoakReport): string {
-  const { measures, faults, done, remarks, minutes, rate, interrupted, passed } = report;
+  const { measures, faults, done, remarks, minutes, rate, interrupted } = report;
   const flatness = measures.map((measure) => [
     measure.name,
     withUnit(measure.middle, measure.unit),
@@ -74,9 +77,15 @@ export function renderReport(report: SoakReport): string {
     }),
     renderTable({ head: ['done', ''], rows: Object.entries(done).map(([what, n]) => [what, count(n)]) }),
     ...(remarks.length === 0 ? [] : [`Lines above info:\n${remarks.join('\n')}`]),
-    passed ? 'The soak passed: all is flat, and nothing was lost.' : 'The soak did NOT pass.',
+    conclusion(report),
   ];
   return parts.join('\n\n');
+}
+
+function conclusion({ measures, interrupted, passed }: SoakReport): string {
+  if (passed) return 'The soak passed: all is flat, and nothing was lost.';
+  if (interrupted && measures.every(({ flat }) => flat !== false)) return 'So far all is flat.';
+  return 'The soak did NOT pass.';
 }
 
 export function passes(measures: readonly Judged[], faults: readonly Fault[]): boolean {

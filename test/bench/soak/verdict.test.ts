@@ -89,7 +89,7 @@ describe('a report', () => {
   });
 
   test('judges each measure by its kind, and fails when one grew', () => {
-    const measures = judgeSamples(samples, 10 * MINUTE_MS);
+    const measures = judgeSamples(samples, { minutes: 60, warmUpMs: 10 * MINUTE_MS });
     expect(measures.map(({ name, flat }) => [name, flat])).toEqual([
       ['disk outbox', true],
       ['jobs created', undefined],
@@ -108,7 +108,7 @@ describe('a report', () => {
       rate: 50,
       machine: {},
       interrupted: false,
-      measures: judgeSamples(samples, 0),
+      measures: judgeSamples(samples, { minutes: 60, warmUpMs: 0 }),
       faults: [{ what: 'events published twice', count: 2 }],
       done: { samples: 60 },
       remarks: [],
@@ -122,6 +122,26 @@ describe('a report', () => {
   });
 });
 
+test('a run that is under way has not passed, however flat it is', () => {
+  const samples = pointsOf(60, () => 0).map(({ atMs }): Sample => ({ atMs, values: { 'disk outbox': 3 } }));
+  const underWay = {
+    minutes: 60,
+    rate: 50,
+    machine: {},
+    interrupted: true,
+    done: {},
+    remarks: [],
+    faults: [],
+  };
+  const text = renderReport({
+    ...underWay,
+    measures: judgeSamples(samples, { minutes: 60, warmUpMs: 0 }),
+    passed: false,
+  });
+  expect(text).toContain('not to its end');
+  expect(text.endsWith('So far all is flat.')).toBe(true);
+});
+
 test('what the issue calls flat has a limit: memory, connections, disk and latency', () => {
   for (const name of [
     'memory push-worker resident',
@@ -129,14 +149,19 @@ test('what the issue calls flat has a limit: memory, connections, disk and laten
     'disk in all',
     'latency of an item to the index p50',
   ])
-    expect(measureOf(name).limit, name).toBeDefined();
-  expect(measureOf('CPU seconds worker')).toEqual({ unit: 's' });
-  expect(measureOf('event loop soak p99')).toEqual({ unit: 'ms' });
+    expect(measureOf(name, 120).limit, name).toBeDefined();
+  expect(measureOf('CPU seconds worker', 120)).toEqual({ unit: 's' });
+  expect(measureOf('event loop soak p99', 120)).toEqual({ unit: 'ms' });
 });
 
-test('a short run goes through as many partitions as a long one, and through imports as well', () => {
+test('a short run judges what is so from the beginning, and shows the rest', () => {
+  expect(measureOf('connections pulsebox-worker', 3).limit).toBeDefined();
+  expect(measureOf('memory worker resident', 3)).toEqual({ unit: 'MiB' });
+});
+
+test('a short run goes through partitions and imports, too', () => {
   const [short, long] = [planFor({ minutes: 3, rate: 50 }), planFor({ minutes: 120, rate: 50 })];
-  expect(short).toMatchObject({ sampleEveryMs: 3_000, importEveryMs: 30_000, partitionEvents: 1_000 });
+  expect(short).toMatchObject({ sampleEveryMs: 3_000, importEveryMs: 30_000, partitionEvents: 3_000 });
   expect(long).toMatchObject({ sampleEveryMs: 10_000, importEveryMs: 600_000, partitionEvents: 9_000 });
 });
 
