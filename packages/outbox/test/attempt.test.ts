@@ -106,7 +106,7 @@ describe('an event that ends its worker', () => {
         new Set(failures === 0 ? ['a#1', killer, 'b#3', 'c#4'] : [killer]),
       );
     },
-    60_000,
+    180_000,
   );
 
   test('is found out alone: nothing that another group was at when it struck is blamed', async () => {
