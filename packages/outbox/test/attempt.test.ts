@@ -70,7 +70,7 @@ describe('an event that ends its worker', () => {
               (await lane.delivered({ group })) >= 3
             );
           },
-          { withinMs: 20_000 },
+          { withinMs: 120_000 },
         ).then(() => 'over' as const);
         quiet.catch(() => undefined);
         over = (await Promise.race([ended, quiet])) === 'over';
@@ -123,7 +123,7 @@ describe('an event that ends its worker', () => {
           (await lane.parked({ group })).length === 1 &&
           (await lane.delivered({ group: slowGroup })) + (await lane.parked({ group: slowGroup })).length ===
             2,
-        { withinMs: 30_000 },
+        { withinMs: 120_000 },
       ).then(() => true);
       settled.catch(() => undefined);
       over = await Promise.race([worker.exited.then(() => false), settled]);
