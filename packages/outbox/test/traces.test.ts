@@ -254,3 +254,23 @@ test('where nobody traces, a handler runs in no span, and the trace of an event 
   expect(traceOf(one)).toEqual({ traceparent: traceparent(ONE), tracestate: 'a=1' });
   expect(traceOf(event({ traceparent: 42 }))).toBeUndefined();
 });
+
+test.each<[string, Record<string, JsonValue>]>([
+  ['of a version that cannot be', { traceparent: `ff-${ONE}-${SPAN}-01` }],
+  ['in capitals', { traceparent: `00-${'A'.repeat(32)}-${SPAN}-01` }],
+  ['of zeros', { traceparent: traceparent('0'.repeat(32)) }],
+  ['with a line break', { traceparent: `${traceparent(ONE)}\r\nx: y` }],
+  ['of a later version with a line break', { traceparent: `01-${ONE}-${SPAN}-01-x\r\nx: y` }],
+  ['without an end', { traceparent: `01-${ONE}-${SPAN}-01-${'x'.repeat(1_000_000)}` }],
+  ['in a list', { traceparent: [traceparent(ONE)] }],
+])('a traceparent %s is passed on to nobody', (_, headers) => {
+  expect(traceOf(event(headers))).toBeUndefined();
+});
+
+test.each([['a=1\r\nx: y'], ['a=ä'], [`a=${'x'.repeat(1_000_000)}`], [''], [['a=1']], [{ a: 1 }], [7]])(
+  'a tracestate that no header can hold is left behind, and its traceparent passed on (%#)',
+  (tracestate) => {
+    const headers = { traceparent: traceparent(ONE), tracestate };
+    expect(traceOf(event(headers))).toEqual({ traceparent: traceparent(ONE) });
+  },
+);

@@ -30,13 +30,14 @@ const LARGEST_ATTRIBUTE_BYTES = 1_024;
 export function bridgeMessage(event: OutboxEvent): BridgeMessageResult {
   const { position, topic, key, payload, headers, createdAt } = event;
   const data = Buffer.from(JSON.stringify(payload));
-  const headersText = JSON.stringify(headers);
+  const traced = traceAttributes(event);
+  const headersText = textOf(headers, traced);
   const attributes: Record<string, string> = {
     position: String(position),
     topic,
     created_at: createdAt.toISOString(),
     ...(headersText === '{}' ? {} : { headers: headersText }),
-    ...traceAttributes(event),
+    ...traced,
   };
   const headersBytes = Buffer.byteLength(headersText);
   if (headersBytes > LARGEST_ATTRIBUTE_BYTES) {
@@ -51,6 +52,14 @@ export function bridgeMessage(event: OutboxEvent): BridgeMessageResult {
     return { fits: false, reason: tooLarge('an event', size, LARGEST_MESSAGE_BYTES) };
   }
   return { fits: true, message: { event, data, attributes, orderingKey, size } };
+}
+
+/** Whole where there is room. A trace, which stands in attributes of its own, must not be what makes headers too long. */
+function textOf(headers: OutboxEvent['headers'], traced: Readonly<Record<string, string>>): string {
+  const text = JSON.stringify(headers);
+  if (Buffer.byteLength(text) <= LARGEST_ATTRIBUTE_BYTES || traced['traceparent'] === undefined) return text;
+  const { traceparent: _, tracestate: __, ...others } = headers;
+  return JSON.stringify(others);
 }
 
 /** The event's own: it is passed on, and whoever receives it continues where the producer was. */

@@ -1,3 +1,4 @@
+export { isCollectorHeader } from './collector-headers.ts';
 export { openTracing } from './open-tracing.ts';
 export type { OpenTracingOptions, Tracing } from './open-tracing.ts';
 export { parsePairs } from './pairs.ts';

@@ -39,19 +39,19 @@ export function otlpClient({ url, protocol, headers, timeoutMs }: TracingSetting
   const { type, serializer } = FORMATS[protocol];
   const closing = new AbortController();
 
-  async function post(body: Uint8Array, withinMs: number): Promise<Answer> {
-    const signal = AbortSignal.any([closing.signal, AbortSignal.timeout(Math.max(1, Math.ceil(withinMs)))]);
+  async function post(body: Uint8Array, most: number, withinMs: number): Promise<Answer> {
     try {
+      const signal = AbortSignal.any([closing.signal, AbortSignal.timeout(Math.max(1, Math.ceil(withinMs)))]);
       const response = await fetch(url, {
         method: 'POST',
         headers: { ...headers, 'content-type': type },
         body: new Uint8Array(body),
-        // A key is for the host that it was meant for.
-        redirect: 'error',
+        // A key is for the host that it was meant for: a redirect is an answer like any other that is none.
+        redirect: 'manual',
         signal,
       });
       const answer = await readBody(response);
-      if (response.ok) return { taken: true, rejected: rejectedOf(answer) };
+      if (response.ok) return { taken: true, rejected: rejectedOf(answer, most) };
       const again = PASSING.has(response.status);
       return {
         taken: false,
@@ -64,22 +64,32 @@ export function otlpClient({ url, protocol, headers, timeoutMs }: TracingSetting
     }
   }
 
-  function rejectedOf(answer: Uint8Array): number {
+  function rejectedOf(answer: Uint8Array, most: number): number {
     try {
       // oxlint-disable-next-line typescript/no-unnecessary-type-conversion -- in JSON it is a text, whatever its type says
-      return Number(serializer.deserializeResponse(answer).partialSuccess?.rejectedSpans ?? 0);
+      const rejected = Number(serializer.deserializeResponse(answer).partialSuccess?.rejectedSpans ?? 0);
+      // Whatever a stranger's number is: a counter that is asked to go back throws.
+      return rejected > 0 ? Math.min(rejected, most) : 0;
     } catch {
       // It has taken them; how it says so is its own affair.
       return 0;
     }
   }
 
+  function bodyOf(spans: ReadableSpan[]): Uint8Array | undefined {
+    try {
+      return serializer.serializeRequest(spans);
+    } catch {
+      return undefined;
+    }
+  }
+
   async function send(spans: ReadableSpan[]): Promise<Sent> {
-    const body = serializer.serializeRequest(spans);
+    const body = bodyOf(spans);
     if (body === undefined) return { taken: false, reason: 'the spans could not be written' };
     const untilMs = performance.now() + timeoutMs;
     for (let waitMs = FIRST_WAIT_MS; ; waitMs *= 2) {
-      const answer = await post(body, untilMs - performance.now());
+      const answer = await post(body, spans.length, untilMs - performance.now());
       if (answer.taken || answer.again !== true) return answer;
       const restMs = Math.max(answer.afterMs ?? 0, waitMs / 2 + (Math.random() * waitMs) / 2);
       if (closing.signal.aborted || performance.now() + restMs >= untilMs) return answer;

@@ -8,14 +8,19 @@ export type Pairs =
 /** Names are those of HTTP headers and of attributes: no spaces, no control characters. */
 const NAME = /^[!-+\--<>-~]+$/;
 
-export function parsePairs(text: string): Pairs {
+/** @param isFit what else a pair must be */
+export function parsePairs(
+  text: string,
+  isFit: (name: string, value: string) => boolean = () => true,
+): Pairs {
   const pairs: Record<string, string> = {};
   for (const [index, entry] of text.split(',').entries()) {
     if (entry.trim() === '') continue;
     const at = entry.indexOf('=');
     const name = entry.slice(0, Math.max(0, at)).trim();
     const value = decoded(entry.slice(at + 1).trim());
-    if (!NAME.test(name) || value === undefined) return { fault: true, entry: index + 1 };
+    if (!NAME.test(name) || value === undefined || !isFit(name, value))
+      return { fault: true, entry: index + 1 };
     pairs[name] = value;
   }
   return { fault: false, pairs };

@@ -16,7 +16,10 @@ interface UndiciRequest {
 }
 
 const HEADERS = {
-  set: (request: UndiciRequest, name: string, value: string): void => request.addHeader(name, value),
+  set(request: UndiciRequest, name: string, value: string): void {
+    // What is left of a `tracestate` that nobody could read.
+    if (value !== '') request.addHeader(name, value);
+  },
 };
 
 const TRACER = '@pulsebox/tracing';

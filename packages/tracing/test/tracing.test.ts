@@ -214,6 +214,18 @@ describe('a collector that is away', () => {
     await eventually(() => said.includes('takes spans again'), PATIENCE);
   });
 
+  test('or sends elsewhere is not followed, and not asked again', async () => {
+    collector.answer(307);
+    await open({ delayMs: 1 });
+    span('lost');
+    await eventually(
+      async () => (await counted('tracing_spans_dropped_total'))['export_failed'] === 1,
+      PATIENCE,
+    );
+    expect(said).toContain('HTTP status 307');
+    expect(collector.headers).toHaveLength(1);
+  });
+
   test('fills no memory: more spans than may wait are dropped and counted', async () => {
     collector.answer('silence');
     const opened = await open({ mostSpans: 10 }, 1);
@@ -234,6 +246,23 @@ describe('a collector that is away', () => {
     late.end();
     expect(await counted('tracing_spans_dropped_total')).toMatchObject({ stopped: 2 });
   });
+});
+
+test.each([
+  ['1', 1],
+  ['1000000', 2],
+  [-7, 0],
+  ['several', 0],
+  [null, 0],
+])('a collector that takes spans but %j of them drops as many as there can be', async (rejected, dropped) => {
+  collector.answer({ partialSuccess: { rejectedSpans: rejected } });
+  const opened = await open({ protocol: 'http/json' });
+  span('one');
+  span('other');
+  await opened.close();
+  expect(await counted('tracing_spans_dropped_total')).toMatchObject({ export_failed: dropped, stopped: 0 });
+  expect(await counted('tracing_spans_exported_total')).toEqual({ all: 2 - dropped });
+  expect(said).toBe('');
 });
 
 describe('requests', () => {

@@ -2,7 +2,13 @@
 
 import { env } from '@pulsebox/loop';
 import type { ComposeContext, Environment, Variable } from '@pulsebox/loop';
-import { openTracing as openFor, parsePairs, samplerNames, tracingProtocols } from '@pulsebox/tracing';
+import {
+  isCollectorHeader,
+  openTracing as openFor,
+  parsePairs,
+  samplerNames,
+  tracingProtocols,
+} from '@pulsebox/tracing';
 import type { SamplerName, Tracing, TracingProtocol, TracingSettings } from '@pulsebox/tracing';
 
 export const tracingVariables: {
@@ -41,6 +47,7 @@ export const tracingVariables: {
     description: 'The longest one export may take, its retries included, in milliseconds.',
     default: 10_000,
     min: 1,
+    max: 3_600_000,
   }),
   OTEL_SERVICE_NAME: env.optional(
     env.string({ description: "The service that spans are of. Unset: pulsebox- and the worker's name." }),
@@ -79,10 +86,27 @@ export const tracingVariables: {
 
 export type TracingConfig = Environment<typeof tracingVariables>;
 
+const ADDRESSES = ['OTEL_EXPORTER_OTLP_ENDPOINT', 'OTEL_EXPORTER_OTLP_TRACES_ENDPOINT'] as const;
 const LISTS = ['OTEL_EXPORTER_OTLP_HEADERS', 'OTEL_RESOURCE_ATTRIBUTES'] as const;
 
-/** A rule for `WorkerCommand.check`: lists that can be read. */
+/** A rule for `WorkerCommand.check`: lists that can be read, and what a request to the collector can be made of. */
 export function checkTracing(config: TracingConfig): readonly string[] {
+  return [...addressFaults(config), ...listFaults(config), ...headerFaults(config)];
+}
+
+/** `fetch` takes none with credentials: each export would fail, for a reason that names nothing. */
+function addressFaults(config: TracingConfig): string[] {
+  return ADDRESSES.flatMap((name) => {
+    const { username, password } = new URL(config[name] ?? 'http://unset');
+    return username === '' && password === ''
+      ? []
+      : [
+          `expected ${name} to be a URL without a user and a password (its value is not shown): write them into OTEL_EXPORTER_OTLP_HEADERS, as authorization=Basic%20…`,
+        ];
+  });
+}
+
+function listFaults(config: TracingConfig): string[] {
   return LISTS.flatMap((name) => {
     const parsed = parsePairs(config[name] ?? '');
     return parsed.fault
@@ -91,6 +115,16 @@ export function checkTracing(config: TracingConfig): readonly string[] {
         ]
       : [];
   });
+}
+
+function headerFaults({ OTEL_EXPORTER_OTLP_HEADERS: text = '' }: TracingConfig): string[] {
+  if (parsePairs(text).fault) return [];
+  const parsed = parsePairs(text, isCollectorHeader);
+  return parsed.fault
+    ? [
+        `expected OTEL_EXPORTER_OTLP_HEADERS to be headers that can be added to a request, but entry ${parsed.entry} is none (its value is not shown): names are letters, digits and hyphens, values are Latin-1, and content-type, host and the like are the request's own`,
+      ]
+    : [];
 }
 
 export interface OpenTracingResources

@@ -55,6 +55,34 @@ test('values that cannot be are refused, all of them at once', () => {
   ]);
 });
 
+test.each([
+  ['a name that HTTP has not', 'a=1,x:y=hunter2'],
+  ['a value beyond Latin-1', 'a=1,x=hunter2%E2%82%AC'],
+  ['a header of the request itself', 'a=1,Content-Length=hunter2'],
+])('headers that no request can be sent with are refused: %s', (_, headers) => {
+  const faults = faultsOf({ OTEL_EXPORTER_OTLP_HEADERS: headers });
+  expect(faults).toContain(
+    'expected OTEL_EXPORTER_OTLP_HEADERS to be headers that can be added to a request',
+  );
+  expect(faults).toContain('entry 2 is none');
+  expect(faults).not.toContain('hunter2');
+});
+
+test.each(['OTEL_EXPORTER_OTLP_ENDPOINT', 'OTEL_EXPORTER_OTLP_TRACES_ENDPOINT'])(
+  'a password in %s is refused, and not shown',
+  (name) => {
+    const faults = faultsOf({ [name]: 'http://ann:hunter2@collector:4318' });
+    expect(faults).toContain(`expected ${name} to be a URL without a user and a password`);
+    expect(faults).not.toContain('hunter2');
+  },
+);
+
+test('a time-out that no timer can hold is refused', () => {
+  expect(faultsOf({ OTEL_EXPORTER_OTLP_TIMEOUT: '3000000000' })).toContain(
+    'expected OTEL_EXPORTER_OTLP_TIMEOUT to be a whole number from 1 to 3600000',
+  );
+});
+
 test('a list that cannot be read is refused by the number of its entry, and not shown', () => {
   const faults = faultsOf({ OTEL_EXPORTER_OTLP_HEADERS: 'a=1,hunter2', OTEL_RESOURCE_ATTRIBUTES: 'hunter2' });
   expect(faults).toContain('expected OTEL_EXPORTER_OTLP_HEADERS to be name=value pairs');

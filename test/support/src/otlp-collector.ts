@@ -6,8 +6,8 @@ import type { AddressInfo } from 'node:net';
 import { spansOfJson, spansOfProtobuf } from './otlp-spans.ts';
 import type { CollectedSpan } from './otlp-spans.ts';
 
-/** `taken`; a status that refuses; or no answer at all. */
-export type CollectorAnswer = 'taken' | number | 'silence';
+/** `taken`; a status that refuses; no answer at all; or taken with this as the answer, in JSON. */
+export type CollectorAnswer = 'taken' | number | 'silence' | object;
 
 export interface OtlpCollector {
   /** For OTEL_EXPORTER_OTLP_ENDPOINT. */
@@ -33,13 +33,13 @@ export async function startOtlpCollector(): Promise<OtlpCollector> {
     headers.push(request.headers);
     if (answer === 'silence') return;
     if (request.method !== 'POST' || request.url !== '/v1/traces') response.writeHead(404).end();
-    else if (answer !== 'taken') response.writeHead(answer).end();
+    else if (typeof answer === 'number') response.writeHead(answer).end();
     else {
       const body = Buffer.concat(chunks);
       const isJson = request.headers['content-type'] === 'application/json';
       spans.push(...(isJson ? spansOfJson(body) : spansOfProtobuf(body)));
       response.writeHead(200, { 'content-type': request.headers['content-type'] ?? '' });
-      response.end(isJson ? '{}' : undefined);
+      response.end(isJson ? JSON.stringify(typeof answer === 'object' ? answer : {}) : undefined);
     }
   }
 

@@ -11,7 +11,10 @@ import type { JsonValue, OutboxEvent } from './event.ts';
 type Headers = Readonly<Record<string, JsonValue>>;
 
 /** https://www.w3.org/TR/trace-context/#traceparent-header. Later versions may have more to say after a hyphen. */
-const TRACEPARENT = /^(?!ff)[\da-f]{2}-(?!0{32})([\da-f]{32})-(?!0{16})([\da-f]{16})-([\da-f]{2})(?:-.*)?$/;
+const TRACEPARENT =
+  /^(?!ff)[\da-f]{2}-(?!0{32})([\da-f]{32})-(?!0{16})([\da-f]{16})-([\da-f]{2})(?:-[!-~]{0,200})?$/;
+/** What every implementation carries on. More, or what no header may hold, is left behind: it is of use to few. */
+const TRACESTATE = /^[ -~]{1,512}$/;
 const FIRST_VERSION = '00-';
 const LENGTH_OF_FIRST = 55;
 
@@ -31,13 +34,18 @@ export function traceHeaders(): Readonly<Record<string, string>> | undefined {
   return Object.keys(headers).length === 0 ? undefined : headers;
 }
 
-/** The headers of an event that name its trace, for what continues it outside of this process. Undefined: there are none. */
+/**
+ * The headers of an event that name its trace, for what continues it outside of this process: only what is well-formed, so
+ * that nothing that they are put into is refused for them. Undefined: there are none.
+ */
 export function traceOf({
   headers,
 }: Pick<OutboxEvent, 'headers'>): Readonly<Record<string, string>> | undefined {
   const { traceparent, tracestate } = headers;
-  if (typeof traceparent !== 'string') return undefined;
-  return typeof tracestate === 'string' ? { traceparent, tracestate } : { traceparent };
+  if (typeof traceparent !== 'string' || spanNamedBy(traceparent) === undefined) return undefined;
+  return typeof tracestate === 'string' && TRACESTATE.test(tracestate)
+    ? { traceparent, tracestate }
+    : { traceparent };
 }
 
 /** Whether the headers say of which trace they are, rightly or not. */
