@@ -2,6 +2,7 @@
 
 import { fork } from 'node:child_process';
 import { fileURLToPath } from 'node:url';
+import type { ProcessSettings } from './as-deployed.ts';
 import type { FromChild, ProcessUsage, ToChild } from './channel.ts';
 
 export interface Child<Output, Said> {
@@ -20,11 +21,19 @@ export interface Finished<Output> {
   readonly usage: ProcessUsage;
 }
 
+/** Node's own sizes of memory, and nothing in the environment but what this process has. */
+const AS_NODE_HAS_IT: ProcessSettings = { flags: [], env: {} };
+
 /** @param job the name of a file in test/bench/jobs */
-export function startJob<Output, Said = unknown>(job: string, input: unknown): Child<Output, Said> {
+export function startJob<Output, Said = unknown>(
+  job: string,
+  input: unknown,
+  { flags, env }: ProcessSettings = AS_NODE_HAS_IT,
+): Child<Output, Said> {
   // Node's own flags are passed on, so that --conditions=source or --cpu-prof reach the contestants too.
   const child = fork(fileURLToPath(new URL('./child-main.ts', import.meta.url)), {
-    execArgv: process.execArgv,
+    execArgv: [...process.execArgv, ...flags],
+    env: { ...process.env, ...env },
   });
   const ready = Promise.withResolvers<Said>();
   const finished = Promise.withResolvers<Finished<Output>>();
@@ -60,6 +69,10 @@ export function startJob<Output, Said = unknown>(job: string, input: unknown): C
 }
 
 /** Starts the job and waits for its end. */
-export async function runJob<Output>(job: string, input: unknown): Promise<Finished<Output>> {
-  return await startJob<Output>(job, input).finished;
+export async function runJob<Output>(
+  job: string,
+  input: unknown,
+  settings?: ProcessSettings,
+): Promise<Finished<Output>> {
+  return await startJob<Output>(job, input, settings).finished;
 }

@@ -11,6 +11,7 @@ import { jobsMigrations } from '@pulsebox/jobs';
 import { outboxMigrations } from '@pulsebox/outbox';
 import { migrate, postgresMigrations } from '@pulsebox/postgres';
 import { query } from '../harness/bench-server.ts';
+import { asDeployed } from '../harness/as-deployed.ts';
 import { runJob } from '../harness/child.ts';
 import { count, mib, ms, perSecond, range, ratio } from '../harness/figures.ts';
 import type { Scenario, ScenarioContext, ScenarioReport } from '../harness/scenario.ts';
@@ -146,7 +147,7 @@ async function measureAll(context: ScenarioContext, directory: string): Promise<
       },
     ],
     notes: [
-      'The import is the loop of a worker in a process of its own, from the begin of its run to its end, the look at pg-boss left out. COPY reads rows that lie ready in its own format, hashes included, from a file on the server; it has no events.',
+      'The import is the loop of a worker in a process of its own, from the begin of its run to its end, the look at pg-boss left out; its heap has the bounds of worker in k8s/base. COPY reads rows that lie ready in its own format, hashes included, from a file on the server; it has no events.',
       'All write durably into empty tables with the same indexes.',
     ],
     data: { measured, memory },
@@ -225,7 +226,7 @@ async function runImport(url: string, directory: string, collect = false): Promi
     [FILE],
   );
   const input: ImportFileInput = { url, directory, jobId: rows[0]?.job_id ?? '', collect };
-  return (await runJob<ImportFileOutput>('import-file', input)).output;
+  return (await runJob<ImportFileOutput>('import-file', input, asDeployed('worker'))).output;
 }
 
 /** Some forty words of text, of a vocabulary of two thousand, and a few fields. */

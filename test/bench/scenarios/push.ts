@@ -8,6 +8,7 @@ import { generateVapidKeys, pushMigrations } from '@pulsebox/push';
 import type { SubscriptionKeys, Vapid } from '@pulsebox/push';
 import { browserKeys } from '@pulsebox/test-support';
 import { query } from '../harness/bench-server.ts';
+import { asDeployed } from '../harness/as-deployed.ts';
 import { runJob, startJob } from '../harness/child.ts';
 import { count, mib, ms, percent, perSecond, range, ratio } from '../harness/figures.ts';
 import type { Scenario, ScenarioContext, ScenarioReport } from '../harness/scenario.ts';
@@ -178,7 +179,7 @@ async function measureBroadcasts(
       events: 1,
       deliveries: subscriptions,
     };
-    const { output } = await runJob<PushWorkerOutput>('push-worker', worker);
+    const { output } = await runJob<PushWorkerOutput>('push-worker', worker, asDeployed('push-worker'));
     context.progress(
       `broadcast to ${count(subscriptions)}: ${mib(output.rssMiB.before)} → ${mib(output.rssMiB.peak)}`,
     );
@@ -264,7 +265,7 @@ function report({ measured, floorMs, broadcasts }: Findings): ScenarioReport {
     ],
     notes: [
       'Pulsebox reads events, resolves users, encrypts on a thread of its own, sends at most 100 at a time over HTTP/2, and records each delivery; the loops of web-push encrypt and send to subscriptions in memory, and record nothing. CPU is that of the sending process with all its threads. Ratios are medians of those between neighbours in time. The push service is one process on the same machine, so it and the sender share the cores; it checks nothing, to be the lesser part.',
-      'A broadcast is one event, before a service without latency.',
+      'A broadcast is one event, before a service without latency, sent by a process whose heap has the bounds of push-worker in k8s/base.',
     ],
     data: { measured, floorMs, broadcasts },
   };
