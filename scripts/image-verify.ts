@@ -38,10 +38,7 @@ async function main(): Promise<void> {
 }
 
 async function verify(store: ImageStore): Promise<void> {
-  say('making the bases: Debian with Node and npm to build with, Node alone to run on');
-  await store.makeBuildBase('node-build');
-  await store.makeRuntimeBase('node-runtime');
-
+  if (!(await makeBases(store))) return;
   const context = await contextOf(store.folder);
   const commit = await run('git', ['rev-parse', REVISION], { cwd: ROOT });
   const time = await run('git', ['log', '-1', '--format=%ct', REVISION], { cwd: ROOT });
@@ -75,6 +72,20 @@ async function verify(store: ImageStore): Promise<void> {
   for (const line of await checkWorkers({ folder: store.folder, rootfs, image: config })) say(line);
   await store.buildah('umount', container);
   say('every step of the Dockerfile ran, and the result does what it should');
+}
+
+/** False where there are the tools and no more: no packages of Debian to be had, or no mounts. Asked for by name, that is a fault. */
+async function makeBases(store: ImageStore): Promise<boolean> {
+  say('making the bases: Debian with Node and npm to build with, Node alone to run on');
+  try {
+    await store.makeBuildBase('node-build');
+    await store.makeRuntimeBase('node-runtime');
+    return true;
+  } catch (error) {
+    if (!flags.once) throw error;
+    console.log(`image:verify is skipped: no base could be made here. ${String(error)}`);
+    return false;
+  }
 }
 
 /** What git has of the commit, with things in it that must not get into an image. */
