@@ -83,7 +83,7 @@ function spawned(program, programArgs) {
       cwd: root,
       stdio: 'inherit',
       shell: process.platform === 'win32',
-      env: { ...process.env, PATH: `${bin}${delimiter}${process.env.PATH ?? ''}` },
+      env: { ...process.env, ...compileCache(program), PATH: `${bin}${delimiter}${process.env.PATH ?? ''}` },
     });
     child.once('error', (error) => fail(`${program} could not be started: ${error.message}`));
     child.once('exit', (code, signal) => {
@@ -92,6 +92,11 @@ function spawned(program, programArgs) {
       done(code ?? 128 + (constants.signals[signal] ?? 0));
     });
   });
+}
+
+/** Tests start hundreds of processes from the sources: what Node has made of these once, it need not make again. */
+function compileCache(program) {
+  return program === 'vitest' ? { NODE_COMPILE_CACHE: join(root, 'node_modules', '.cache', 'node') } : {};
 }
 
 /**

@@ -5,7 +5,7 @@ import { randomBytes } from 'node:crypto';
 import { createTestDatabase, eventually, startGmailStandIn } from '@pulsebox/test-support';
 import type { GmailStandIn, TestDatabase } from '@pulsebox/test-support';
 import { afterAll, beforeAll, beforeEach, expect, inject, test, vi } from 'vitest';
-import { MAIN, pulsebox } from './pulsebox.ts';
+import { BARE, MAIN, pulsebox } from './pulsebox.ts';
 import type { Ran } from './pulsebox.ts';
 
 // Each of several commands is a process.
@@ -46,7 +46,7 @@ async function connect(
   args: readonly string[] = [],
 ): Promise<Pick<Ran, 'code' | 'stdout' | 'stderr'>> {
   const child = spawn(process.execPath, ['--conditions=source', MAIN, 'mail', 'connect', ...WHO, ...args], {
-    env: { PATH: process.env['PATH'], ...env },
+    env: { ...BARE, ...env },
     stdio: 'pipe',
   });
   let stdout = '';

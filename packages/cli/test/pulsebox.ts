@@ -20,11 +20,17 @@ export interface RunOptions {
 
 export const MAIN: string = new URL('../src/main.ts', import.meta.url).pathname;
 
-/** Nothing of the environment of the test run reaches it but PATH. */
+/** Of the environment of the test run, what has nothing to do with Pulsebox. */
+export const BARE: NodeJS.ProcessEnv = {
+  PATH: process.env['PATH'],
+  NODE_COMPILE_CACHE: process.env['NODE_COMPILE_CACHE'],
+};
+
+/** Nothing else of the environment of the test run reaches it. */
 export async function pulsebox(args: readonly string[], options: RunOptions = {}): Promise<Ran> {
   const child = spawn(process.execPath, ['--conditions=source', MAIN, ...args], {
     cwd: options.cwd ?? tmpdir(),
-    env: { PATH: process.env['PATH'], ...options.env },
+    env: { ...BARE, ...options.env },
     stdio: 'pipe',
   });
   let stdout = '';

@@ -50,6 +50,8 @@ export async function startSidecar(options: SidecarOptions): Promise<Sidecar> {
   const thread = new Thread(new URL(`./sidecar-thread.${extension}`, import.meta.url), {
     name: 'sidecar',
     workerData,
+    // It makes little garbage, and V8 would let it grow to tens of MiB before looking at it.
+    resourceLimits: { maxYoungGenerationSizeMb: 3 },
   });
   const send = (message: ToSidecar): void => {
     // oxlint-disable-next-line unicorn/require-post-message-target-origin -- a thread of our own, not a window

@@ -33,7 +33,13 @@ export interface Program {
 export function runProgram(entry: string, options: ProgramOptions = {}): Program {
   const child = spawn(process.execPath, ['--conditions=source', entry, ...(options.args ?? [])], {
     cwd: root,
-    env: { PATH: process.env['PATH'] ?? '', HOME: process.env['HOME'] ?? '', NO_COLOR: '1', ...options.env },
+    env: {
+      PATH: process.env['PATH'],
+      HOME: process.env['HOME'],
+      NODE_COMPILE_CACHE: process.env['NODE_COMPILE_CACHE'],
+      NO_COLOR: '1',
+      ...options.env,
+    },
     stdio: ['ignore', 'pipe', 'pipe'],
   });
   let output = '';
