@@ -51,7 +51,7 @@ describe('sending', () => {
     await jobs.sendAll(queue, [{ data: { n: 1 }, trace }, { data: { n: 2 } }]);
     const fetched = await jobs.fetch(queue, { batchSize: 2 });
     // Sent at once, they may come in any order.
-    const found = new Map(fetched.map((job) => [(job.data as { readonly n: number }).n, job.trace]));
+    const found = new Map(fetched.map((job) => [job.data.n, job.trace]));
     expect(found).toEqual(
       new Map([
         [1, trace],
