@@ -13,6 +13,9 @@ const PATIENCE_MS = 180_000;
 /** Result: those of $1 that are in the log. */
 const IN_LOG = 'select seq::float8 as seq from outbox.event where seq = any($1::bigint[])';
 
+/** Result: a row when an import has not come to its end. The last one may have been asked for a moment ago. */
+const IMPORT_UNDER_WAY = `select from app.import_jobs where state not in ('completed', 'failed', 'cancelled') limit 1`;
+
 export async function lookForMissing(pool: Pool, log: LogWitness): Promise<void> {
   const { missing } = log;
   if (missing.length === 0) return;
@@ -30,6 +33,8 @@ export async function caughtUp(
     async () => {
       const under = [items, pushes, mailsShown, mailsIndexed].reduce((sum, one) => sum + one.underWay, 0);
       if (under > 0) return false;
+      const { rows } = await site.database.pool.query(IMPORT_UNDER_WAY);
+      if (rows.length > 0) return false;
       await lookForMissing(site.database.pool, log);
       return log.lost === 0 && differences(site.meilisearch.indexes.get('items'), live) === 0;
     },
