@@ -18,7 +18,10 @@ export function createPool(options: PoolOptions): Pool {
     idleTimeoutMillis: 30_000,
   });
   // Without a listener an idle connection's error would be an uncaught exception and end the process.
-  pool.on('error', options.onIdleError);
+  // Nobody waits for those of a pool that ends: a server that is stopped right after it may still have its last word.
+  pool.on('error', (error) => {
+    if (!pool.ending) options.onIdleError(error);
+  });
   // Nor has one that is in use a listener of the pool's: between `connect` and the first query, or behind an answer in
   // the same packet, a server's last words would end the process too. What breaks then, the next query reports.
   pool.on('connect', (client) => client.on('error', ignore));
