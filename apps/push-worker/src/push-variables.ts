@@ -33,7 +33,7 @@ export const pushVariables: {
   ),
   PUSH_CONCURRENCY: env.integer({
     description: 'The most deliveries in flight. Also the most that a crash can repeat.',
-    default: 100,
+    default: 200,
     min: 1,
     max: 10_000,
   }),

@@ -17,7 +17,7 @@ import { retryQueue } from './retry-queue.ts';
 export interface PushOptions extends DelivererOptions {
   readonly pool: Pool;
   readonly jobs: Jobs;
-  /** The most deliveries in flight, of batches and of a broadcast each. Default 100. */
+  /** The most deliveries in flight, of batches and of a broadcast each. Default 200. */
   readonly concurrency?: number | undefined;
   /** Of events that do not say. Default 86,400. */
   readonly defaultTtlSeconds?: number | undefined;
@@ -37,7 +37,7 @@ export interface Push {
 }
 
 /** As many streams as services commonly allow on a connection of HTTP/2. */
-const DEFAULT_CONCURRENCY = 100;
+const DEFAULT_CONCURRENCY = 200;
 
 /** Each is a transaction of its own: few enough to leave connections to others. */
 const RETRIES_AT_ONCE = 16;

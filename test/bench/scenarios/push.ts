@@ -264,7 +264,7 @@ function report({ measured, floorMs, broadcasts }: Findings): ScenarioReport {
       },
     ],
     notes: [
-      'Pulsebox reads events, resolves users, encrypts on a thread of its own, sends at most 100 at a time over HTTP/2, and records each delivery; the loops of web-push encrypt and send to subscriptions in memory, and record nothing. CPU is that of the sending process with all its threads. Ratios are medians of those between neighbours in time. The push service is one process on the same machine, so it and the sender share the cores; it checks nothing, to be the lesser part.',
+      'Pulsebox reads events, resolves users, encrypts on a thread of its own, sends at most 200 at a time over HTTP/2, and records each delivery; the loops of web-push encrypt and send to subscriptions in memory, and record nothing. CPU is that of the sending process with all its threads. Ratios are medians of those between neighbours in time. The push service is one process on the same machine, so it and the sender share the cores; it checks nothing, to be the lesser part.',
       'A broadcast is one event, before a service without latency, sent by a process whose heap has the bounds of push-worker in k8s/base.',
     ],
     data: { measured, floorMs, broadcasts },
