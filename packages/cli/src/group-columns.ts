@@ -1,6 +1,6 @@
 // How the lanes of consumer groups look in a table.
 
-import type { GroupStatus } from '@pulsebox/outbox';
+import type { GroupStatus, LanePause } from '@pulsebox/outbox';
 import { count, duration, plural } from './quantities.ts';
 import type { Column } from './table.ts';
 import { printable } from './terminal.ts';
@@ -44,6 +44,7 @@ export function groupColumns(style: Terminal['style']): readonly Column<GroupSta
       align: 'right',
       value: ({ leaseSeconds }) => (leaseSeconds === null ? '-' : duration(leaseSeconds)),
     },
+    { title: 'STATE', value: (status) => stateOf(status, style) },
     { title: 'STORED', value: ({ storedAt }) => storedAt },
   ];
 }
@@ -52,6 +53,29 @@ export function groupColumns(style: Terminal['style']): readonly Column<GroupSta
 function laneOf({ lane, lanes, wishedLanes }: GroupStatus): string {
   const of = lanes === 1 && wishedLanes === null ? '' : ` of ${lanes}`;
   return `${lane}${of}${wishedLanes === null ? '' : `, soon ${wishedLanes}`}`;
+}
+
+function stateOf({ holder, paused }: GroupStatus, style: Terminal['style']): string {
+  if (holder === null) return style('dim', '-');
+  return paused === null ? 'reading' : style('yellow', 'paused');
+}
+
+/** Why lanes rest, under the table; nothing when none does. */
+export function pausesRemark(statuses: readonly GroupStatus[], style: Terminal['style']): string {
+  return statuses
+    .flatMap(({ group, lane, lanes, paused }) => {
+      if (paused === null) return [];
+      const where = lanes === 1 ? group : `${group}, lane ${lane},`;
+      return [
+        `\n${style('yellow', printable(`${where} is paused`))}, its sink is away: ${pauseText(paused)}`,
+      ];
+    })
+    .join('');
+}
+
+/** `since … , next try at …: why`. */
+export function pauseText({ since, nextTryAt, code, reason }: LanePause): string {
+  return `since ${since}, next try at ${nextTryAt}: ${printable(`${reason} (${code})`)}`;
 }
 
 /** What to do about dead letters, under the table; nothing when there are none. */

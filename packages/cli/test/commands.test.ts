@@ -145,10 +145,38 @@ describe('groups', () => {
 
     const table = await run(['groups']);
     expect(table.stdout).toMatch(
-      /^GROUP +LANE +POSITION +LAG +OLDEST +PARKED +DEAD +DELIVERED +HOLDER +LEASE +STORED\nsearch +0 +\d+ +1 /,
+      /^GROUP +LANE +POSITION +LAG +OLDEST +PARKED +DEAD +DELIVERED +HOLDER +LEASE +STATE +STORED\nsearch +0 +\d+ +1 /,
     );
     // Neither colours nor lines where no terminal is.
     for (const sign of ['\u001B', '│', '─']) expect(table.stdout).not.toContain(sign);
+  });
+
+  test('shows that a lane rests since its sink is away, and why', async () => {
+    await database.pool.query(
+      `insert into pulsebox.lease (name, token, holder, expires_at)
+       values ('outbox/search/0', 7, 'pod/1/a', now() + interval '1 hour');
+       insert into outbox.pause (group_name, lane, token, since, next_try_at, code, reason)
+       values ('search', 0, 7, '2026-11-21T10:00:00Z', '2026-11-21T10:05:00Z', 'SEARCH_SINK_AWAY', 'no answer')`,
+    );
+    const paused = {
+      since: '2026-11-21T10:00:00.000Z',
+      nextTryAt: '2026-11-21T10:05:00.000Z',
+      code: 'SEARCH_SINK_AWAY',
+      reason: 'no answer',
+    };
+    expect((await run(['groups', '--json'])).json()).toMatchObject([{ group: 'search', paused }]);
+    for (const command of ['groups', 'status']) {
+      const { stdout } = await run([command]);
+      expect(stdout).toMatch(/search .* pod\/1\/a .* paused /);
+      expect(stdout).toContain(
+        'search is paused, its sink is away: since 2026-11-21T10:00:00.000Z, next try at 2026-11-21T10:05:00.000Z: no answer (SEARCH_SINK_AWAY)',
+      );
+    }
+    const doctor = await run(['doctor', '--json']);
+    expect(doctor.stdout).toContain(
+      'group search, lane 0 is paused with 1 event undelivered, its sink is away',
+    );
+    await database.pool.query(`delete from pulsebox.lease; delete from outbox.pause`);
   });
 
   test('colours where it is told to, and not where NO_COLOR is set', async () => {

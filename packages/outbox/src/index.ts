@@ -24,7 +24,7 @@ export type { EmitOptions, NewEvent } from './log/emit.ts';
 export { emit, emitAll } from './log/emit.ts';
 export { endOfLog } from './read/end-of-log.ts';
 export type { JsonValue, OutboxEvent } from './log/event.ts';
-export type { GroupStatus } from './group/group-status.ts';
+export type { GroupStatus, LanePause } from './group/group-status.ts';
 export { groupStatus } from './group/group-status.ts';
 export type { Batch, BatchOutcome, EventFailure, Handler, HandlerContext } from './deliver/handler.ts';
 export type { TracedWork } from './deliver/process-span.ts';

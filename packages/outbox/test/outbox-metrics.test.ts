@@ -18,6 +18,7 @@ const status: GroupStatus = {
   holder: 'me',
   leaseSeconds: 10,
   storedAt: '2026-01-01T00:00:00.000Z',
+  paused: null,
   parked: 5,
   dead: 2,
   oldestDeadAgeSeconds: 60,

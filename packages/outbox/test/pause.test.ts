@@ -1,10 +1,12 @@
 import { createLogger, createRegistry } from '@pulsebox/loop';
-import { requestHandover } from '@pulsebox/postgres';
+import { acquireLease, requestHandover } from '@pulsebox/postgres';
 import { createTestDatabase, eventually } from '@pulsebox/test-support';
 import type { TestDatabase } from '@pulsebox/test-support';
 import { afterAll, afterEach, beforeAll, describe, expect, inject, test, vi } from 'vitest';
 import { emitAll } from '../src/log/emit.ts';
 import { outboxMetrics } from '../src/outbox-metrics.ts';
+import { groupStatus } from '../src/group/group-status.ts';
+import type { LanePause } from '../src/group/group-status.ts';
 import { createPause } from '../src/lane/pause.ts';
 import { SinkError } from '../src/deliver/sink-error.ts';
 import { laneLeaseName } from '../src/lease/lane-of-group.ts';
@@ -49,6 +51,11 @@ async function commit(...labels: string[]): Promise<void> {
 
 async function delivered({ group }: RunningRelay): Promise<number | undefined> {
   return (await loadCursor(database.pool, { group, lane: 0 }))?.delivered;
+}
+
+/** As an operator sees it who does not know which worker reads the group. */
+async function toldOf({ group }: RunningRelay): Promise<LanePause | null | undefined> {
+  return (await groupStatus(database.pool)).find((status) => status.group === group)?.paused;
 }
 
 describe('a group whose sink is away', () => {
@@ -134,6 +141,78 @@ describe('a group whose sink is away', () => {
     await requestHandover(database.pool, { name, wantedBy: 'the next one' });
     await eventually(async () => !(await registry.metrics()).includes(`paused{group="${one.group}"}`));
     expect(one.loop.checks?.()['sink']).toEqual({ status: 'ok' });
+  });
+});
+
+describe('what the database is told of a pause', () => {
+  test('is since when, until when and the first line of why, and ends with it', async () => {
+    let isAway = true;
+    const one = await start({
+      handler: () => {
+        if (!isAway) return;
+        const message = 'nobody\0there\nand a page of HTML';
+        throw new SinkError('away', 'TEST_SINK_AWAY', message, { hint: 'wait' });
+      },
+    });
+    expect(await toldOf(one)).toBeNull();
+    await commit('k#1');
+    await eventually(async () => (await toldOf(one)) !== null);
+    const first = await toldOf(one);
+    expect(first).toEqual({
+      since: expect.stringMatching(/^\d{4}-.*Z$/) as string,
+      nextTryAt: expect.stringMatching(/^\d{4}-.*Z$/) as string,
+      code: 'TEST_SINK_AWAY',
+      reason: 'nobody there',
+    });
+    await eventually(async () => (await toldOf(one))?.nextTryAt !== first?.nextTryAt);
+    isAway = false;
+    await eventually(async () => (await toldOf(one)) === null);
+    await eventually(async () => (await delivered(one)) === 1);
+    const { rows } = await database.pool.query('select from outbox.pause where group_name = $1', [one.group]);
+    expect(rows).toEqual([]);
+  });
+
+  test('is nothing any more when its reader has died, and none of the next one', async () => {
+    let calls = 0;
+    const one = await start({
+      pause: { firstMs: 600_000 },
+      handler: () => {
+        calls += 1;
+        throw away();
+      },
+    });
+    await commit('k#1');
+    await eventually(async () => (await toldOf(one)) !== null);
+    const name = laneLeaseName({ group: one.group, lane: 0 });
+    await database.pool.query(`update pulsebox.lease set expires_at = clock_timestamp() where name = $1`, [
+      name,
+    ]);
+    expect(await toldOf(one)).toBeNull();
+    const next = await acquireLease(database.pool, { name, holder: 'the next one', ttlMs: 60_000 });
+    expect(next.acquired).toBe(true);
+    expect(await toldOf(one)).toBeNull();
+    expect(calls).toBe(1);
+  });
+
+  test('may fail, and keeps nothing up', async () => {
+    await database.pool.query('alter table outbox.pause rename to pause_elsewhere');
+    try {
+      let isAway = true;
+      let calls = 0;
+      const one = await start({
+        handler: () => {
+          calls += 1;
+          if (isAway) throw away();
+        },
+      });
+      await commit('k#1');
+      await eventually(() => calls > 2);
+      isAway = false;
+      await eventually(async () => (await delivered(one)) === 1);
+      expect(one.errors).toEqual([]);
+    } finally {
+      await database.pool.query('alter table outbox.pause_elsewhere rename to pause');
+    }
   });
 });
 

@@ -9,7 +9,7 @@ import type { Database } from '../database.ts';
 import { exitCodes } from '../exit-code.ts';
 import type { ExitCode } from '../exit-code.ts';
 import { faultOf } from '../fault.ts';
-import { deadLettersRemark, groupColumns, NO_GROUPS } from '../group-columns.ts';
+import { deadLettersRemark, groupColumns, NO_GROUPS, pausesRemark } from '../group-columns.ts';
 import { logSummary } from '../log-summary.ts';
 import type { LogSummary } from '../log-summary.ts';
 import { bytes, count, duration, plural } from '../quantities.ts';
@@ -135,7 +135,9 @@ function render(status: Status, { style }: Terminal): string {
         ? style('dim', 'unknown')
         : groups.length === 0
           ? NO_GROUPS
-          : renderTable(groups, groupColumns(style), style) + deadLettersRemark(groups, style),
+          : renderTable(groups, groupColumns(style), style) +
+            pausesRemark(groups, style) +
+            deadLettersRemark(groups, style),
     ),
     '',
     style('bold', 'Workers'),

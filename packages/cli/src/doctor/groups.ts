@@ -2,6 +2,7 @@
 
 import { groupStatus } from '@pulsebox/outbox';
 import type { GroupStatus } from '@pulsebox/outbox';
+import { pauseText } from '../group-columns.ts';
 import { duration, plural } from '../quantities.ts';
 import { printable } from '../terminal.ts';
 import type { Check } from './check.ts';
@@ -19,6 +20,7 @@ export const groups: Check = {
     const statuses = await groupStatus(pool);
     const findings = [
       ...statuses.filter(isAbandoned).map(describeAbandoned),
+      ...statuses.filter(({ paused }) => paused !== null).map(describePaused),
       ...statuses.filter((status) => isStandingStill(status) || isBehind(status)).map(describeBehind),
     ];
     if (findings.length > 0) return findings;
@@ -34,14 +36,15 @@ function isAbandoned({ lag, holder }: GroupStatus): boolean {
   return lag > 0 && holder === null;
 }
 
-function isBehind({ lag, holder, oldestAgeSeconds }: GroupStatus): boolean {
-  return lag > 0 && holder !== null && oldestAgeSeconds > BEHIND_SECONDS;
+function isBehind({ lag, holder, oldestAgeSeconds, paused }: GroupStatus): boolean {
+  return lag > 0 && holder !== null && paused === null && oldestAgeSeconds > BEHIND_SECONDS;
 }
 
-function isStandingStill({ lag, holder, oldestAgeSeconds, storedAt }: GroupStatus): boolean {
+function isStandingStill({ lag, holder, oldestAgeSeconds, storedAt, paused }: GroupStatus): boolean {
   return (
     lag > 0 &&
     holder !== null &&
+    paused === null &&
     oldestAgeSeconds > STILL_SECONDS &&
     Date.now() - Date.parse(storedAt) > STILL_SECONDS * 1_000
   );
@@ -51,6 +54,13 @@ function describeAbandoned({ group, lane, lag, oldestAgeSeconds }: GroupStatus):
   return fail(
     `nobody reads group ${group}, lane ${lane}: ${plural(lag, 'event')} undelivered, the oldest for ${duration(oldestAgeSeconds)}`,
     'start the worker that reads this group; if it runs, its log says why it does not read',
+  );
+}
+
+function describePaused({ group, lane, lag, paused }: GroupStatus): ReturnType<typeof warn> {
+  return warn(
+    `group ${group}, lane ${lane} is paused with ${plural(lag, 'event')} undelivered, its sink is away${paused === null ? '' : ` ${pauseText(paused)}`}`,
+    'bring back what it writes to; the group goes on by itself, and a restart changes nothing',
   );
 }
 

@@ -16,6 +16,7 @@ const MISSING_PRIVILEGES = `
     ('outbox', 'cursor', '{select,insert,delete}', false),
     ('outbox', 'parked', '{select,insert,update,delete}', false),
     ('outbox', 'attempt', '{select,insert,update,delete}', false),
+    ('outbox', 'pause', '{select,insert,update,delete}', false),
     ('outbox', 'consumer_group', '{select,insert}', false),
     ('outbox', 'setting', '{select}', false),
     ('outbox', 'event_seq', '{select}', false),

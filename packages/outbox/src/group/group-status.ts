@@ -27,6 +27,17 @@ export interface GroupStatus extends DeadCounts {
   readonly leaseSeconds: number | null;
   /** When progress was stored last, ISO 8601. */
   readonly storedAt: string;
+  /** Why the lane rests, as its holder has told: its sink is away. Null: it does not, or nobody holds it. */
+  readonly paused: LanePause | null;
+}
+
+export interface LanePause {
+  /** ISO 8601, as `nextTryAt`. */
+  readonly since: string;
+  readonly nextTryAt: string;
+  /** Of the error that the handler threw: its code, and the first line of its message. */
+  readonly code: string;
+  readonly reason: string;
 }
 
 /** Beyond this, counting would cost more than the figure is worth. */
@@ -52,7 +63,11 @@ export const GROUP_STATUS: string = `
          case when l.expires_at > clock_timestamp() then l.holder end as holder,
          case when l.expires_at > clock_timestamp()
               then extract(epoch from l.expires_at - clock_timestamp())::float8 end as "leaseSeconds",
-         to_char(c.stored_at at time zone 'utc', 'YYYY-MM-DD"T"HH24:MI:SS.MS"Z"') as "storedAt"
+         to_char(c.stored_at at time zone 'utc', 'YYYY-MM-DD"T"HH24:MI:SS.MS"Z"') as "storedAt",
+         case when l.expires_at > clock_timestamp() and p.token = l.token then json_build_object(
+           'since', to_char(p.since at time zone 'utc', 'YYYY-MM-DD"T"HH24:MI:SS.MS"Z"'),
+           'nextTryAt', to_char(p.next_try_at at time zone 'utc', 'YYYY-MM-DD"T"HH24:MI:SS.MS"Z"'),
+           'code', p.code, 'reason', p.reason) end as paused
   from outbox.consumer_group g
   cross join (select era_floor as floor from outbox.setting) era
   cross join lateral generate_series(0, g.lanes - 1) as lane(n)
@@ -98,6 +113,7 @@ export const GROUP_STATUS: string = `
     limit 1
   ) first_new on true
   left join pulsebox.lease l on l.name = 'outbox/' || g.name || '/' || c.lane
+  left join outbox.pause p on p.group_name = g.name and p.lane = c.lane
   order by g.name, c.lane`;
 
 /**

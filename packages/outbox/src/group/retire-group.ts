@@ -26,6 +26,9 @@ const DELETE_PARKED = `delete from outbox.parked where group_name = $1`;
 /** $1 group. Index: attempt_pkey. */
 const DELETE_ATTEMPTS = `delete from outbox.attempt where group_name = $1`;
 
+/** $1 group. Index: pause_pkey. */
+const DELETE_PAUSES = `delete from outbox.pause where group_name = $1`;
+
 /** $1 group. Index: consumer_group_pkey. Its leases stay: their tokens must go on growing if the name comes back. */
 const DELETE_GROUP = `delete from outbox.consumer_group where name = $1`;
 
@@ -49,6 +52,7 @@ export async function retireGroup({ pool, group, holder }: RetireOptions): Promi
       await client.query(DELETE_CURSORS, [group]);
       await client.query(DELETE_PARKED, [group]);
       await client.query(DELETE_ATTEMPTS, [group]);
+      await client.query(DELETE_PAUSES, [group]);
       await client.query(DELETE_GROUP, [group]);
       // The timers of its parked events, of all the lanes that it ever had.
       await deleteGoneQueues(client, group);

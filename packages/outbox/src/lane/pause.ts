@@ -2,6 +2,7 @@
 
 import type { Logger, LoopCheck } from '@pulsebox/loop';
 import type { SinkError } from '../deliver/sink-error.ts';
+import type { PauseNote } from './pause-note.ts';
 
 export interface PauseOptions {
   /** The wait after the first failure, in milliseconds; it doubles from there. Default 500. */
@@ -19,6 +20,8 @@ export interface Pause {
   begin(error: SinkError, log: Logger): void;
   /** The sink took something again. Says so in the log if there was a pause. */
   end(log: Logger): void;
+  /** What there is to tell of the pause; undefined: there is none. */
+  note(): PauseNote | undefined;
   /** The lane is another's now, and so is the question whether its sink is away. */
   forget(): void;
   /** For `/health`: never more than a warning. A sink that is away is no reason to restart a worker, or to send it no work. */
@@ -43,9 +46,12 @@ export function createPause(
   let since = '';
   let nextTry = '';
   let untilMs = 0;
+  let reason: SinkError | undefined;
+
+  const remainingMs = (): number => (failures === 0 ? 0 : Math.max(0, untilMs - performance.now()));
 
   return {
-    remainingMs: () => (failures === 0 ? 0 : Math.max(0, untilMs - performance.now())),
+    remainingMs,
     begin(error, log): void {
       const ceilingMs = Math.min(longestMs, firstMs * 2 ** Math.min(failures, 30));
       // NaN asks for nothing.
@@ -55,6 +61,7 @@ export function createPause(
       untilMs = performance.now() + waitMs;
       nextTry = new Date(now + waitMs).toISOString();
       failures += 1;
+      reason = error;
       if (failures > 1) {
         log.debug({ err: error, group, failures, waitMs: Math.round(waitMs) }, 'the sink is still away');
         return;
@@ -74,6 +81,10 @@ export function createPause(
       failures = 0;
       onChange(false);
     },
+    note: () =>
+      failures === 0 || reason === undefined
+        ? undefined
+        : { error: reason, pausedMs: performance.now() - sinceMs, waitMs: remainingMs() },
     forget(): void {
       failures = 0;
     },
