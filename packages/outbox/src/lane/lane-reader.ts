@@ -14,6 +14,7 @@ import { beginLane, openLane } from './open-lane.ts';
 import type { LaneInHand, OpenLaneOptions } from './open-lane.ts';
 import { createPause } from './pause.ts';
 import type { PauseOptions } from './pause.ts';
+import { forgetPause, notePause } from './pause-note.ts';
 import { announceSleep, nextRest } from './sleep.ts';
 import type { Waker } from './waker.ts';
 
@@ -58,6 +59,8 @@ export function createLaneReader(options: LaneReaderOptions): LaneReader {
   const { group } = lane;
   const pause = createPause(group, options.pause, (paused) => options.metrics?.paused.set(group, paused));
   let held: LaneInHand | undefined;
+  /** Under which token the database was told of a pause that it has not been told the end of. */
+  let notedUnder: number | undefined;
   let standbyFor: string | undefined;
   let standbyMs = pollMs;
   let lastEventAtMs = performance.now();
@@ -71,20 +74,37 @@ export function createLaneReader(options: LaneReaderOptions): LaneReader {
     if (held?.session.lease.signal.aborted === true) await close();
     held ??= await open(context.log);
     if (held === undefined) return { events: 0, nextInMs: standbyMs };
-    const { session } = held;
+    const inHand = held;
+    const { session } = inHand;
     if (session.lease.wantedBy !== null) return await handOver(context.log, session.lease.wantedBy);
     const pausedMs = pause.remainingMs();
     // No longer than an idle rest at once: the lease is looked after in between, and so is one who asks for it.
     if (pausedMs > 0) return { events: 0, nextInMs: Math.min(pausedMs, idleWaitMs) };
     try {
-      return await turnHeld(held, context);
+      const result = await turnHeld(inHand, context);
+      if (notedUnder !== undefined) await noteFor(inHand, context.log);
+      return result;
     } catch (error) {
       session.forget();
       held?.schedule?.doubt();
       if (session.lease.signal.aborted) await close();
       if (!(error instanceof SinkError) || held === undefined) throw error;
       pause.begin(error, context.log);
+      await noteFor(inHand, context.log);
       return { events: 0, nextInMs: Math.min(pause.remainingMs(), idleWaitMs) };
+    }
+  }
+
+  /** Tells the database of the pause, or of its end. For people alone: a note that fails keeps nothing up. */
+  async function noteFor({ session }: LaneInHand, log: Logger): Promise<void> {
+    const { token } = session.lease;
+    const note = pause.note();
+    try {
+      if (note !== undefined) await notePause(db, { ...lane, token }, note);
+      else if (notedUnder === token) await forgetPause(db, { ...lane, token });
+      notedUnder = note === undefined ? undefined : token;
+    } catch (error) {
+      log.debug({ err: error, group }, 'the database could not be told of the pause');
     }
   }
 
