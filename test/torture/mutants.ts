@@ -201,7 +201,7 @@ export const mutants: Readonly<Record<MutantName, Mutant>> = {
     edits: {
       '/packages/outbox/src/read/read-to-barrier.ts': [
         {
-          find: `           or pg_visible_in_snapshot(window_of.xid, $3::pg_snapshot))
+          find: `           or pg_visible_in_snapshot(e.xid, $3::pg_snapshot))
 `,
           replace: `           or $3::pg_snapshot is not null)
 `,

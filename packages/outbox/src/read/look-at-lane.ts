@@ -1,7 +1,7 @@
 // Looks at the log behind a cursor for one lane of several, through a window.
 
 import type { Queryable } from '@pulsebox/postgres';
-import { queryEvents } from '../log/event-rows.ts';
+import { EVENT_ROW, HEAD_ROW, queryEvents } from '../log/event-rows.ts';
 import type { Answer } from '../log/event-rows.ts';
 import type { BatchLimit, LaneSlice } from './batch.ts';
 import type { Cursor, FrozenPage } from './cursor.ts';
@@ -11,7 +11,7 @@ import { windowOf } from './window.ts';
 import type { PageHead, WindowHead } from './window.ts';
 
 /**
- * Result: one row without a seq whose payload is `{snapshot, ceiling, readAt, lateSeen, lateSeenTo, seen, seenTo}`, then
+ * Result: one row without a seq whose payload is `{snapshot, ceiling, lateSeen, lateSeenTo, seen, seenTo}`, then
  * the lane's late events, one more than $5 if there are, then its new ones. `lateSeen` above $4: there are more.
  * Parameters: $1 position, $2 snapshot, $3 ceiling, $4 the window, $5 the most events of each kind, $6 lane, $7 lanes.
  *
@@ -36,71 +36,69 @@ export const READ_LANE: string = `
       order by seq
       limit $4::bigint
     ) e
+  ),
+  head(payload) as (
+    select jsonb_build_object(
+      'snapshot', pg_current_snapshot()::text,
+      'ceiling', case when exists (select from late) or (select seen from fresh) > 0
+                      then pg_current_xact_id()::text end,
+      'lateSeen', (select count(*) from late),
+      'lateSeenTo', (select max(seq) from (select seq from late order by seq limit $4::bigint) seen),
+      'seen', (select seen from fresh),
+      'seenTo', (select seen_to from fresh))
   )
-  select null::bigint as seq, null as topic, null as key,
-         jsonb_build_object(
-           'snapshot', pg_current_snapshot()::text,
-           'ceiling', case when exists (select from late) or (select seen from fresh) > 0
-                           then pg_current_xact_id()::text end,
-           'lateSeen', (select count(*) from late),
-           'lateSeenTo', (select max(seq) from (select seq from late order by seq limit $4::bigint) seen),
-           'seen', (select seen from fresh),
-           'seenTo', (select seen_to from fresh),
-           'readAt', date_part('epoch', clock_timestamp())) as payload,
-         null::jsonb as headers, null::float8 as created_at
+  ${HEAD_ROW}
   union all
-  select e.seq, e.topic, e.key, e.payload, e.headers, date_part('epoch', e.created_at)
+  ${EVENT_ROW}
   from mine cross join lateral (select * from outbox.event where seq = mine.seq limit 1) e
   union all
-  select e.seq, e.topic, e.key, e.payload, e.headers, date_part('epoch', e.created_at)
-  from (
-    select window_of.seq, window_of.topic, window_of.key, window_of.payload, window_of.headers, window_of.created_at
+  (
+    ${EVENT_ROW}
     from (
       select seq, topic, key, payload, headers, created_at from outbox.event
       where seq > $1::bigint
         and (select count(*) from late) <= $4::bigint and (select count(*) from mine) <= $5::bigint
       order by seq
       limit $4::bigint
-    ) window_of
-    where outbox.lane_of(window_of.key, window_of.seq, $7::integer) = $6::integer
+    ) e
+    where outbox.lane_of(e.key, e.seq, $7::integer) = $6::integer
     limit $5::bigint
-  ) e`;
+  )`;
 
 /**
  * Result: as READ_LANE, for a cursor that cannot have late events. Index: event_pkey.
  * Parameters: $1 position, $2 the window, $3 the most events, $4 lane, $5 lanes.
  */
-export const READ_LANE_NEW = `
+export const READ_LANE_NEW: string = `
   with fresh as materialized (
     select count(*) as seen, max(seq) as seen_to
     from (select seq from outbox.event where seq > $1::bigint order by seq limit $2::bigint) e
+  ),
+  head(payload) as (
+    select jsonb_build_object(
+      'snapshot', pg_current_snapshot()::text,
+      'ceiling', case when (select seen from fresh) > 0 then pg_current_xact_id()::text end,
+      'lateSeen', 0,
+      'lateSeenTo', null,
+      'seen', (select seen from fresh),
+      'seenTo', (select seen_to from fresh))
   )
-  select null::bigint as seq, null as topic, null as key,
-         jsonb_build_object(
-           'snapshot', pg_current_snapshot()::text,
-           'ceiling', case when (select seen from fresh) > 0 then pg_current_xact_id()::text end,
-           'lateSeen', 0,
-           'lateSeenTo', null,
-           'seen', (select seen from fresh),
-           'seenTo', (select seen_to from fresh),
-           'readAt', date_part('epoch', clock_timestamp())) as payload,
-         null::jsonb as headers, null::float8 as created_at
+  ${HEAD_ROW}
   union all
-  select e.seq, e.topic, e.key, e.payload, e.headers, date_part('epoch', e.created_at)
-  from (
-    select window_of.seq, window_of.topic, window_of.key, window_of.payload, window_of.headers, window_of.created_at
+  (
+    ${EVENT_ROW}
     from (
       select seq, topic, key, payload, headers, created_at from outbox.event
       where seq > $1::bigint
       order by seq
       limit $2::bigint
-    ) window_of
-    where outbox.lane_of(window_of.key, window_of.seq, $5::integer) = $4::integer
+    ) e
+    where outbox.lane_of(e.key, e.seq, $5::integer) = $4::integer
     limit $3::bigint
-  ) e`;
+  )`;
 
 /**
- * Result: one row without a seq whose payload is `{readAt, seen, seenTo}`, then the lane's events among the next late
+ * Result: one row without a seq whose payload is `{seen, seenTo}`, then the lane's events among the next late
  * ones of a frozen page. `seen` below $4: the page ends there.
  * Parameters: $1 position, $2 snapshot, $3 ceiling, $4 the window, $5 frozen snapshot, $6 frozen position, $7 the most
  * events, $8 lane, $9 lanes. Indexes as in READ_FROZEN_PAGE, and for its reasons.
@@ -125,15 +123,15 @@ export const READ_LANE_FROZEN_PAGE: string = `
     where outbox.lane_of(key, seq, $9::integer) = $8::integer
     order by seq
     limit $7::bigint
+  ),
+  head(payload) as (
+    select jsonb_build_object(
+      'seen', (select count(*) from page),
+      'seenTo', (select max(seq) from page))
   )
-  select null::bigint as seq, null as topic, null as key,
-         jsonb_build_object(
-           'seen', (select count(*) from page),
-           'seenTo', (select max(seq) from page),
-           'readAt', date_part('epoch', clock_timestamp())) as payload,
-         null::jsonb as headers, null::float8 as created_at
+  ${HEAD_ROW}
   union all
-  select e.seq, e.topic, e.key, e.payload, e.headers, date_part('epoch', e.created_at)
+  ${EVENT_ROW}
   from mine cross join lateral (select * from outbox.event where seq = mine.seq limit 1) e`;
 
 export async function lookAtLane(

@@ -1,17 +1,17 @@
 // Looks at the log behind a cursor, for a reader of all of it: a group with one lane, or one without a group.
 
 import type { Queryable } from '@pulsebox/postgres';
-import { queryEvents } from '../log/event-rows.ts';
+import { EVENT_ROW, HEAD_ROW, queryEvents } from '../log/event-rows.ts';
 import type { Answer } from '../log/event-rows.ts';
 import type { BatchLimit } from './batch.ts';
 import type { Cursor, FrozenPage } from './cursor.ts';
 import { CANDIDATES, LATE } from './late-events.ts';
 import { nothingCanBeLate, READ_NEW } from './read-new.ts';
 import { lastPosition, lateOf } from './window.ts';
-import type { PageHead, WindowHead } from './window.ts';
+import type { LookHead, PageHead, WindowHead } from './window.ts';
 
 /**
- * Result: one row without a seq whose payload is `{snapshot, ceiling, readAt}`, then the late events, then the new
+ * Result: one row without a seq whose payload is `{snapshot, ceiling}`, then the late events, then the new
  * ones. Parameters: $1 position, $2 snapshot, $3 ceiling, $4 the most events of each kind.
  *
  * New events come from event_pkey. Rows of late ones are fetched one by one (`limit 1`): joined freely, the planner may
@@ -25,20 +25,20 @@ import type { PageHead, WindowHead } from './window.ts';
  * not where the delivered events stand first. Hence the ordered look at event_pkey.
  */
 export const READ_BATCH: string = `
-  with ${LATE}
-  select null::bigint as seq, null as topic, null as key,
-         jsonb_build_object(
-           'snapshot', pg_current_snapshot()::text,
-           'ceiling', case when exists (select from late)
-                             or (select seq from outbox.event where seq > $1::bigint order by seq limit 1) is not null
-                           then pg_current_xact_id()::text end,
-           'readAt', date_part('epoch', clock_timestamp())) as payload,
-         null::jsonb as headers, null::float8 as created_at
+  with ${LATE},
+  head(payload) as (
+    select jsonb_build_object(
+      'snapshot', pg_current_snapshot()::text,
+      'ceiling', case when exists (select from late)
+                        or (select seq from outbox.event where seq > $1::bigint order by seq limit 1) is not null
+                      then pg_current_xact_id()::text end)
+  )
+  ${HEAD_ROW}
   union all
-  select e.seq, e.topic, e.key, e.payload, e.headers, date_part('epoch', e.created_at)
+  ${EVENT_ROW}
   from late cross join lateral (select * from outbox.event where seq = late.seq limit 1) e
   union all
-  select e.seq, e.topic, e.key, e.payload, e.headers, date_part('epoch', e.created_at)
+  ${EVENT_ROW}
   from (
     select seq, topic, key, payload, headers, created_at from outbox.event
     where seq > $1::bigint and (select count(*) from late) <= $4::bigint
@@ -47,16 +47,15 @@ export const READ_BATCH: string = `
   ) e`;
 
 /**
- * Result: one row without a seq for the clock, then the next late events of a frozen page; fewer than $4: it is done.
+ * Result: one row without a seq or a payload, then the next late events of a frozen page; fewer than $4: it is done.
  * Parameters: $1 position, $2 snapshot, $3 ceiling, $4 the most events, $5 frozen snapshot, $6 frozen position.
  */
 export const READ_FROZEN_PAGE: string = `
-  with recursive ${CANDIDATES}
-  select null::bigint as seq, null as topic, null as key,
-         jsonb_build_object('readAt', date_part('epoch', clock_timestamp())) as payload,
-         null::jsonb as headers, null::float8 as created_at
+  with recursive ${CANDIDATES},
+  head(payload) as (select null::jsonb)
+  ${HEAD_ROW}
   union all
-  select e.seq, e.topic, e.key, e.payload, e.headers, date_part('epoch', e.created_at)
+  ${EVENT_ROW}
   from (
     select probe.*
     from candidate
@@ -79,8 +78,8 @@ export async function lookAtLog(
 ): Promise<Answer<WindowHead>> {
   const { position, snapshot, ceiling } = cursor;
   const answer = nothingCanBeLate(cursor)
-    ? await queryEvents(db, READ_NEW, [position, limit], characters)
-    : await queryEvents(db, READ_BATCH, [position, snapshot, ceiling, limit], characters);
+    ? await queryEvents<LookHead>(db, READ_NEW, [position, limit], characters)
+    : await queryEvents<LookHead>(db, READ_BATCH, [position, snapshot, ceiling, limit], characters);
   const late = lateOf(answer.events, position);
   const head = {
     ...answer.head,
@@ -99,7 +98,7 @@ export async function lookAtPageOfLog(
   { events: limit, characters }: BatchLimit,
 ): Promise<Answer<PageHead>> {
   const values = [position, snapshot, ceiling, limit, frozen.snapshot, frozen.position];
-  const answer = await queryEvents<Pick<PageHead, 'readAt'>>(db, READ_FROZEN_PAGE, values, characters);
-  const { head, events } = answer;
-  return { ...answer, head: { ...head, seen: events.length, seenTo: lastPosition(events) } };
+  const answer = await queryEvents<null>(db, READ_FROZEN_PAGE, values, characters);
+  const { events } = answer;
+  return { ...answer, head: { seen: events.length, seenTo: lastPosition(events) } };
 }

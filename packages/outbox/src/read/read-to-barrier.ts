@@ -2,7 +2,7 @@
 // Why nothing is lost, delivered twice or inverted on the way stands in ARCHITECTURE.md, "Changing lanes".
 
 import type { Queryable } from '@pulsebox/postgres';
-import { queryEvents } from '../log/event-rows.ts';
+import { EVENT_ROW, HEAD_ROW, queryEvents } from '../log/event-rows.ts';
 import type { BatchLimit, LaneSlice, ReadBatch } from './batch.ts';
 import type { Cursor } from './cursor.ts';
 import { readPage } from './read-page.ts';
@@ -21,7 +21,7 @@ export interface Barrier {
 }
 
 /**
- * Result: one row without a seq whose payload is `{readAt, seen, seenTo}`, then the lane's events behind the position
+ * Result: one row without a seq whose payload is `{seen, seenTo}`, then the lane's events behind the position
  * that the barrier's snapshot saw. `seen` below $4: the barrier's position is reached.
  * Parameters: $1 position, $2 and $3 the barrier's position and snapshot, $4 the window, $5 the most events, $6 lane,
  * $7 lanes. Index: event_pkey.
@@ -29,7 +29,7 @@ export interface Barrier {
  * The barrier bounds what was looked at, not the look: of a range with two ends the planner expects next to nothing while
  * a partition was never analysed, and reads and sorts all of it (200,000 rows in place of 2,000).
  */
-export const READ_TO_BARRIER = `
+export const READ_TO_BARRIER: string = `
   with between as materialized (
     select count(*) as seen, max(seq) as seen_to
     from (
@@ -39,29 +39,28 @@ export const READ_TO_BARRIER = `
       limit $4::bigint
     ) e
     where seq <= $2::bigint
+  ),
+  head(payload) as (
+    select jsonb_build_object(
+      'seen', (select seen from between),
+      'seenTo', (select seen_to from between))
   )
-  select null::bigint as seq, null as topic, null as key,
-         jsonb_build_object(
-           'seen', (select seen from between),
-           'seenTo', (select seen_to from between),
-           'readAt', date_part('epoch', clock_timestamp())) as payload,
-         null::jsonb as headers, null::float8 as created_at
+  ${HEAD_ROW}
   union all
-  select e.seq, e.topic, e.key, e.payload, e.headers, date_part('epoch', e.created_at)
-  from (
-    select window_of.seq, window_of.topic, window_of.key, window_of.payload, window_of.headers, window_of.created_at
+  (
+    ${EVENT_ROW}
     from (
       select xid, seq, topic, key, payload, headers, created_at from outbox.event
       where seq > $1::bigint and $1::bigint < $2::bigint
       order by seq
       limit $4::bigint
-    ) window_of
-    where window_of.seq <= $2::bigint
-      and (window_of.seq <= (select era_floor from outbox.setting)
-           or pg_visible_in_snapshot(window_of.xid, $3::pg_snapshot))
-      and outbox.lane_of(window_of.key, window_of.seq, $7::integer) = $6::integer
+    ) e
+    where e.seq <= $2::bigint
+      and (e.seq <= (select era_floor from outbox.setting)
+           or pg_visible_in_snapshot(e.xid, $3::pg_snapshot))
+      and outbox.lane_of(e.key, e.seq, $7::integer) = $6::integer
     limit $5::bigint
-  ) e`;
+  )`;
 
 /** As readBatch, up to the barrier: `reached` says so once nothing is left. Each cursor on the way is an ordinary one. */
 export async function readToBarrier(

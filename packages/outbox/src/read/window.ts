@@ -6,7 +6,6 @@
 // the reader walks on. With one lane all that is seen is the reader's own.
 
 import type { OutboxEvent } from '../log/event.ts';
-import type { Head } from '../log/event-rows.ts';
 import type { LaneSlice } from './batch.ts';
 
 export const wholeLog: LaneSlice = { lane: 0, lanes: 1 };
@@ -18,8 +17,15 @@ export interface Seen {
   readonly seenTo: number | null;
 }
 
+/** Under what a look for late and new events was made. */
+export interface LookHead {
+  readonly snapshot: string;
+  /** Null: there is nothing to deliver. */
+  readonly ceiling: string | null;
+}
+
 /** Of a look for late and new events. `seen` are the new ones. */
-export interface WindowHead extends Head, Seen {
+export interface WindowHead extends LookHead, Seen {
   /** More than the window: there are more than it shows. */
   readonly lateSeen: number;
   /** The last of the late events in the window; null: there is none. */
@@ -27,7 +33,7 @@ export interface WindowHead extends Head, Seen {
 }
 
 /** Of a look at a frozen page. `seen` below the window: the page ends there. */
-export type PageHead = Pick<Head, 'readAt'> & Seen;
+export type PageHead = Seen;
 
 /** Events of all lanes that a read looks at. */
 export function windowOf(limit: number, { lanes }: LaneSlice): number {
