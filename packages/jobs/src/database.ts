@@ -1,7 +1,7 @@
 // What pg-boss sends its SQL through: our pool, or a transaction of the caller's.
 
 import { AsyncLocalStorage } from 'node:async_hooks';
-import { answered, connected } from '@pulsebox/postgres';
+import { answered, boundedTransaction, connected } from '@pulsebox/postgres';
 import type { Queryable } from '@pulsebox/postgres';
 import pg from 'pg';
 import type { Pool, QueryResult } from 'pg';
@@ -11,6 +11,8 @@ export type Database = NonNullable<ConnectionOptions['db']>;
 
 /** How long an answer may take: a database that answers nothing must not make a loop of jobs stuck. */
 export const STATEMENT_MS = 10_000;
+/** With what a bounded transaction adds for the way, its answer is waited for as long. */
+const BOUNDED_STATEMENT_MS = 7_000;
 /** Maintenance deletes in bulk and rebuilds indexes. */
 const MAINTENANCE_MS = 600_000;
 
@@ -45,6 +47,18 @@ export function throughPool(pool: Pool): Database {
         client.release(broken);
       }
     },
+  };
+}
+
+/**
+ * Each statement in a transaction that ends on the server before it is given up here. A fetch by itself, held up on a
+ * route that was lost for a while, took jobs when it arrived, for a loop that had long given it up: they stood still
+ * until their heartbeat was missed, which cost them an attempt. What settles an attempt needs none: it may come late.
+ */
+export function throughTransactions(pool: Pool): Database {
+  return {
+    executeSql: async (text, values) =>
+      boundedTransaction(pool, { statementMs: BOUNDED_STATEMENT_MS }, async (db) => db.query(text, values)),
   };
 }
 

@@ -22,7 +22,7 @@ export interface JobLoopOptions<Data extends object> {
   readonly name?: string;
   /** How many jobs run at once. Default 1. */
   readonly concurrency?: number;
-  /** How long an idle loop rests between two polls, one query each, in milliseconds. Default 2,000. */
+  /** How long an idle loop rests between two polls, one short transaction each, in milliseconds. Default 2,000. */
   readonly pollMs?: number;
   /** A job that shows no progress for a multiple of this makes the worker count as stuck, in ms. Default 20,000, 5,000 or more. */
   readonly cadenceMs?: number;

@@ -3,7 +3,7 @@
 import type { Logger } from '@pulsebox/loop';
 import type { Pool } from 'pg';
 import { createBoss } from './boss.ts';
-import { patiently, throughClient } from './database.ts';
+import { patiently, throughClient, throughTransactions } from './database.ts';
 import { ensureQueue } from './ensure-queue.ts';
 import type { Attempt, Job } from './job.ts';
 import { jobOf } from './job.ts';
@@ -113,7 +113,7 @@ export function openJobs(options: OpenJobsOptions): Jobs {
         pgboss.fetch<Data>(queue.name, {
           batchSize,
           includeMetadata: true,
-          ...(client === undefined ? {} : { db: throughClient(client) }),
+          db: client === undefined ? throughTransactions(pool) : throughClient(client),
         }),
       );
       // The statement that takes them returns them in no order.

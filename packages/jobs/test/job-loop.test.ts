@@ -118,19 +118,19 @@ describe('a loop of jobs', () => {
     release.resolve();
   });
 
-  test('costs one query a poll when there is nothing to do', async () => {
+  test('uses one connection a poll, once, when there is nothing to do', async () => {
     const { loop } = await run(0, async () => undefined);
     await eventually(() => loop.results.length > 0);
-    let queries = 0;
+    let uses = 0;
     const count = (): void => {
-      queries += 1;
+      uses += 1;
     };
     const before = loop.results.length;
     database.pool.on('acquire', count);
     await eventually(() => loop.results.length >= before + 20);
     await loop.stop();
     database.pool.off('acquire', count);
-    expect(queries).toBeLessThanOrEqual(loop.results.length - before + 1);
+    expect(uses).toBeLessThanOrEqual(loop.results.length - before + 1);
     expect(loop.results.at(-1)).toEqual({ events: 0, nextInMs: 20 });
   });
 
@@ -273,10 +273,22 @@ describe('a database that is away', () => {
     expect(error).toMatchObject({ message: 'no answer within 10000 ms' });
     proxy.restore();
     await jobs.send(queue, { n: 1 });
-    // A connection that was asked before it was back may still be waited for, for as long again.
-    await eventually(async () => (await states(queue))[0] === 'completed', { withinMs: 90_000 });
+    await eventually(async () => (await states(queue))[0] === 'completed');
     await close();
-  }, 90_000);
+  });
+
+  test('is not asked any more for what was given up: a fetch that arrives late takes nothing', async () => {
+    const { proxy, queue, loop, close } = await behindProxy(async () => undefined);
+    await eventually(() => loop.results.length > 0);
+    await proxy.stallAt('SKIP LOCKED');
+    await eventually(() => loop.errors[0]);
+    await jobs.send(queue, { n: 1 });
+    // The first that arrives is the fetch that was held up.
+    proxy.restore();
+    await eventually(async () => (await states(queue))[0] === 'completed');
+    expect(await rowsOf(database.pool, queue)).toMatchObject([{ n: 1, attempts: 1 }]);
+    await close();
+  });
 });
 
 describe('a claim', () => {

@@ -17,6 +17,8 @@ export interface TcpProxy {
   cut(): void;
   /** Lets nothing through in either direction and closes nothing, as a lost route does. New connections hang too. */
   stall(): void;
+  /** Stalls as soon as a request comes that has `text` in it, before it is passed on. Resolves when that has happened. */
+  stallAt(text: string): Promise<void>;
   /** Ends a cut or a stall. What a stall held back is passed on. */
   restore(): void;
   /**
@@ -37,6 +39,7 @@ export async function tcpProxy(targetUrl: string): Promise<TcpProxy> {
   const target = new URL(targetUrl);
   const sockets = new Set<Socket>();
   let state: 'open' | 'cut' | 'stalled' = 'open';
+  let held: { readonly text: string; readonly done: () => void } | undefined;
   let doomed:
     | { readonly moment: BreakingMoment; readonly text: string; readonly done: () => void }
     | undefined;
@@ -49,6 +52,11 @@ export async function tcpProxy(targetUrl: string): Promise<TcpProxy> {
       to.destroy();
     });
   };
+
+  function stall(): void {
+    state = 'stalled';
+    for (const socket of sockets) socket.pause();
+  }
 
   async function breakAt(moment: BreakingMoment, text: string, signal: AbortSignal): Promise<boolean> {
     return await new Promise<boolean>((resolve) => {
@@ -74,6 +82,14 @@ export async function tcpProxy(targetUrl: string): Promise<TcpProxy> {
     join(client, upstream);
     join(upstream, client);
     client.on('data', (chunk) => {
+      if (held !== undefined && chunk.includes(held.text)) {
+        const { done } = held;
+        held = undefined;
+        stall();
+        client.unshift(chunk);
+        done();
+        return;
+      }
       if (doomed !== undefined && chunk.includes(doomed.text)) {
         const { moment, done } = doomed;
         doomed = undefined;
@@ -115,9 +131,11 @@ export async function tcpProxy(targetUrl: string): Promise<TcpProxy> {
       state = 'cut';
       for (const socket of sockets) socket.destroy();
     },
-    stall(): void {
-      state = 'stalled';
-      for (const socket of sockets) socket.pause();
+    stall,
+    async stallAt(text): Promise<void> {
+      await new Promise<void>((resolve) => {
+        held = { text, done: resolve };
+      });
     },
     restore(): void {
       state = 'open';
