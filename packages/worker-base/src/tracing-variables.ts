@@ -23,6 +23,7 @@ export const tracingVariables: {
   readonly OTEL_TRACES_SAMPLER_ARG: Variable<number>;
   readonly OTEL_BSP_SCHEDULE_DELAY: Variable<number>;
   readonly OTEL_BSP_MAX_QUEUE_SIZE: Variable<number>;
+  readonly OTEL_TRACES_EXPORTER: Variable<string>;
   readonly OTEL_SDK_DISABLED: Variable<boolean>;
 } = {
   OTEL_EXPORTER_OTLP_ENDPOINT: env.optional(
@@ -77,6 +78,10 @@ export const tracingVariables: {
     default: 2_048,
     min: 1,
     max: 1_000_000,
+  }),
+  OTEL_TRACES_EXPORTER: env.string({
+    description: 'otlp, or none: tracing is off. Others are not spoken; they are ignored, with a warning.',
+    default: 'otlp',
   }),
   OTEL_SDK_DISABLED: env.boolean({
     description: 'Tracing is off, whatever the other variables say.',
@@ -139,6 +144,14 @@ export interface OpenTracingResources
 /** Tracing as configured. Undefined: it is off, which is said, and no SDK is loaded. */
 export async function openTracing(resources: OpenTracingResources): Promise<Tracing | undefined> {
   const { config, log, registry, worker, version, requests } = resources;
+  const exporters = exportersOf(config.OTEL_TRACES_EXPORTER);
+  // The specification asks for this: the variable is often set for all programs of a host, whatever they speak.
+  if (exporters.unknown.length > 0) {
+    const list = exporters.unknown.map((name) => JSON.stringify(name)).join(', ');
+    log.warn(
+      `expected OTEL_TRACES_EXPORTER to be otlp or none, got ${list}: ignored, as if it were not there`,
+    );
+  }
   const url = urlOf(config);
   if (url === undefined) {
     log.info('tracing is off: OTEL_EXPORTER_OTLP_ENDPOINT is not set');
@@ -148,9 +161,23 @@ export async function openTracing(resources: OpenTracingResources): Promise<Trac
     log.info('tracing is off: OTEL_SDK_DISABLED is set');
     return undefined;
   }
+  if (exporters.none) {
+    log.info('tracing is off: OTEL_TRACES_EXPORTER is none');
+    return undefined;
+  }
   const settings = settingsOf(config, url, `pulsebox-${worker}`);
   log.info({ collector: new URL(url).host, sampler: settings.sampler, ratio: settings.ratio }, 'tracing');
   return await openFor({ settings, version, registry, log, requests });
+}
+
+/** A list, compared without case. `none` counts where nothing else is known. */
+function exportersOf(text: string): { readonly none: boolean; readonly unknown: readonly string[] } {
+  const names = text.split(',').flatMap((name) => (name.trim() === '' ? [] : [name.trim()]));
+  const is = (wanted: string): boolean => names.some((name) => name.toLowerCase() === wanted);
+  return {
+    none: is('none') && !is('otlp'),
+    unknown: names.filter((name) => !['otlp', 'none'].includes(name.toLowerCase())),
+  };
 }
 
 function urlOf(config: TracingConfig): string | undefined {

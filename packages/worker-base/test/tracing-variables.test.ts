@@ -94,6 +94,10 @@ test('a list that cannot be read is refused by the number of its entry, and not 
 test.each([
   [{}, 'OTEL_EXPORTER_OTLP_ENDPOINT is not set'],
   [{ OTEL_EXPORTER_OTLP_ENDPOINT: 'http://c:4318', OTEL_SDK_DISABLED: 'true' }, 'OTEL_SDK_DISABLED is set'],
+  [
+    { OTEL_EXPORTER_OTLP_ENDPOINT: 'http://c:4318', OTEL_TRACES_EXPORTER: 'None' },
+    'OTEL_TRACES_EXPORTER is none',
+  ],
 ])('with %j tracing is off, which is said', async (env, why) => {
   const { tracing, said } = await open(env);
   expect(tracing).toBeUndefined();
@@ -122,6 +126,27 @@ test.each(['', '/'])(
     expect(said()).not.toContain('hunter2');
   },
 );
+
+test.each([
+  ['otlp', undefined],
+  ['OTLP', undefined],
+  ['zipkin', '\\"zipkin\\"'],
+  ['console, otlp', '\\"console\\"'],
+  ['none,otlp', undefined],
+])('with OTEL_TRACES_EXPORTER=%s spans go to the collector', async (exporter, ignored) => {
+  const collector = await startOtlpCollector();
+  onTestFinished(async () => collector.close());
+  const { tracing, said } = await open({
+    OTEL_EXPORTER_OTLP_ENDPOINT: collector.url,
+    OTEL_TRACES_EXPORTER: exporter,
+    OTEL_TRACES_SAMPLER: 'always_on',
+  });
+  trace.getTracer('test').startSpan('one').end();
+  await tracing?.close();
+  expect(collector.spans).toMatchObject([{ name: 'one' }]);
+  if (ignored === undefined) expect(said()).not.toContain('OTEL_TRACES_EXPORTER');
+  else expect(said()).toContain(`expected OTEL_TRACES_EXPORTER to be otlp or none, got ${ignored}: ignored`);
+});
 
 test('the whole address wins, and nothing is added to it', async () => {
   const collector = await startOtlpCollector();

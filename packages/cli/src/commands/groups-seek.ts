@@ -23,6 +23,8 @@ The group goes on from there: events behind the place are delivered, again if th
 before; the others are not. By time means every event written at or after it, on the
 database's clock. An event whose transaction is open now is delivered when it commits.
 A worker that reads the group hands it over for a moment; nothing has to be stopped.
+What is delivered again was written long ago, so it counts as late: alerts on lag and late
+deliveries may fire until the group has caught up. What is written meanwhile waits behind it.
 
 Examples:
   pulsebox groups seek search --time 2026-11-20T08:00:00Z
@@ -57,6 +59,11 @@ async function seek(session: Session, group: string, flags: SeekFlags): Promise<
     report,
     () => `${group} goes on behind position ${report.position}; it was at ${report.from.join(', ')}`,
   );
+  if (report.from.some((position) => position > report.position)) {
+    session.terminal.remark(
+      'what is delivered again counts as late: alerts on lag and late deliveries may fire until the group has caught up; see pulsebox groups',
+    );
+  }
   return exitCodes.ok;
 }
 
