@@ -7,7 +7,8 @@ import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, inject, t
 import { emit } from '../src/log/emit.ts';
 import { setNotifyChannel } from '../src/log/notify-channel.ts';
 import { laneLeaseName } from '../src/lease/lane-of-group.ts';
-import { announceSleep, nextRest } from '../src/lane/sleep.ts';
+import { announceSleep, createRests } from '../src/lane/sleep.ts';
+import type { Rests } from '../src/lane/sleep.ts';
 import { createWaker } from '../src/lane/waker.ts';
 import type { Waker } from '../src/lane/waker.ts';
 import { quiet, runRelay } from './relay-runner.ts';
@@ -68,6 +69,13 @@ async function asleep(one: RunningRelay): Promise<void> {
 
 async function commit(payload: string): Promise<void> {
   await emit(database.pool, { topic: 'test.written', payload }, { autocommit: true });
+}
+
+async function announcedUntil(): Promise<number> {
+  const { rows } = await database.pool.query<{ v: string }>(
+    'select last_value as v from outbox.sleeping_until',
+  );
+  return Number(rows[0]!.v);
 }
 
 /** A round trip on the observer's connection: what was notified before has arrived. */
@@ -178,15 +186,10 @@ describe('producers', () => {
 
 describe('the announcement of a sleep', () => {
   test('never shortens one that was made before, and takes no transaction id', async () => {
-    const until = async (): Promise<number> =>
-      Number(
-        (await database.pool.query<{ v: string }>('select last_value as v from outbox.sleeping_until'))
-          .rows[0]!.v,
-      );
     await announceSleep(database.pool, 600_000);
-    const long = await until();
+    const long = await announcedUntil();
     await announceSleep(database.pool, 1_000);
-    expect(await until()).toBe(long);
+    expect(await announcedUntil()).toBe(long);
     const client = await database.pool.connect();
     await client.query('begin');
     await announceSleep(client, 1_000);
@@ -198,14 +201,100 @@ describe('the announcement of a sleep', () => {
 });
 
 describe('a rest', () => {
-  test('is short while events keep coming, grows when they stop, and is never longer than asked for', () => {
-    const schedule = { longestMs: 5_000, notified: true };
-    expect(nextRest(0, schedule)).toEqual({ ms: 1.5, asleep: false });
-    expect(nextRest(24, schedule)).toEqual({ ms: 1.5, asleep: false });
-    expect(nextRest(30, schedule)).toEqual({ ms: 15, asleep: true });
-    expect(nextRest(60_000, schedule)).toEqual({ ms: 5_000, asleep: true });
-    expect(nextRest(60_000, { longestMs: 20, notified: false })).toEqual({ ms: 20, asleep: false });
-    expect(nextRest(0, { longestMs: 1, notified: false })).toEqual({ ms: 1, asleep: false });
+  const started = 1_000_000;
+
+  function resting({ notified = true, pollMs = 1_000 } = {}): {
+    readonly rests: Rests;
+    /** Waits `gapMs`, looks in vain until then, and finds an event. */
+    event: (gapMs: number) => Promise<void>;
+    after: (quietMs: number) => Promise<number>;
+    state: { notified: boolean };
+  } {
+    const state = { notified };
+    let now = started;
+    const rests = createRests({
+      db: database.pool,
+      pollMs,
+      idleWaitMs: 5_000,
+      notified: () => state.notified,
+      now: () => now,
+    });
+    return {
+      rests,
+      state,
+      async event(gapMs) {
+        await rests.afterEmptyLook();
+        now += gapMs;
+        rests.found();
+        rests.delivered();
+      },
+      async after(quietMs) {
+        now += quietMs;
+        return await rests.afterEmptyLook();
+      },
+    };
+  }
+
+  test('is a close poll while events come thick and fast, and nobody is asked to notify', async () => {
+    const { event, after } = resting();
+    // Longer than what was announced at first.
+    for (let n = 0; n < 3_000; n += 1) await event(2);
+    await database.pool.query(`select setval('outbox.sleeping_until', 0)`);
+    expect(await after(0)).toBe(1.5);
+    expect(await after(24)).toBe(1.5);
+    expect(await announcedUntil()).toBe(0);
+    // They have stopped: announced, looked once more, and then rests double.
+    expect(await after(1)).toBe(1);
+    expect(await announcedUntil()).toBeGreaterThan(0);
+    expect(await after(75)).toBe(50);
+    expect(await after(900)).toBe(500);
+    expect(await after(60_000)).toBe(1);
+    expect(await after(1)).toBe(5_000);
+  });
+
+  test('lasts until a notification where events come one by one, and is announced all the time', async () => {
+    const { event, after } = resting();
+    for (let n = 0; n < 500; n += 1) await event(20);
+    expect(await after(0)).toBe(50);
+    await database.pool.query(`select setval('outbox.sleeping_until', 0)`);
+    let announcements = 0;
+    for (let n = 0; n < 1_000; n += 1) {
+      await event(20);
+      if ((await announcedUntil()) > 0) announcements += 1;
+      await database.pool.query(`select setval('outbox.sleeping_until', 0)`);
+      expect(await after(0)).toBe(50);
+    }
+    // 20 seconds, each announcement good for five and a half.
+    expect(announcements).toBeLessThanOrEqual(4);
+    expect(announcements).toBeGreaterThanOrEqual(3);
+  });
+
+  test('grows with the time for which it has been announced: who wrote before that does not notify', async () => {
+    const { after } = resting();
+    expect(await after(0)).toBe(1);
+    expect(await after(1)).toBe(4);
+    expect(await after(9)).toBe(5);
+    expect(await after(90)).toBe(50);
+  });
+
+  test('begins anew when the database was away: the announcement may be gone', async () => {
+    const { rests, event, after } = resting();
+    for (let n = 0; n < 100; n += 1) await event(20);
+    expect(await after(0)).toBe(50);
+    rests.doubt();
+    expect(await after(0)).toBe(1);
+    expect(await after(0)).toBe(4);
+  });
+
+  test('is a close poll after each event where nothing can notify, and never longer than asked for', async () => {
+    const { event, after } = resting({ notified: false, pollMs: 20 });
+    for (let n = 0; n < 50; n += 1) await event(20);
+    expect(await after(0)).toBe(1.5);
+    expect(await after(24)).toBe(1.5);
+    expect(await after(6)).toBe(15);
+    expect(await after(60_000)).toBe(20);
+    const often = resting({ notified: false, pollMs: 1 });
+    expect(await often.after(0)).toBe(1);
   });
 
   test('ends at once for a wake-up that came while its reader was busy, once for each reader', async () => {

@@ -17,8 +17,11 @@ import { contestant as pulsebox } from '../contestants/pulsebox.ts';
 const contestants = [pulsebox, graphileWorker, graphileWorkerDirect];
 
 const BUSY_PER_SECOND = 500;
+/** An application at an ordinary hour: too many to fall asleep between them, too few to look for them closely. */
+const STEADY_PER_SECOND = 50;
 /** Slow enough that a reader falls asleep between two events. */
 const QUIET_PER_SECOND = 10;
+const RATES = [BUSY_PER_SECOND, STEADY_PER_SECOND, QUIET_PER_SECOND];
 const DURATION_S = 20;
 const SHORTEST_DURATION_S = 4;
 
@@ -45,11 +48,11 @@ interface Measured {
 
 export const latency: Scenario = {
   name: 'latency',
-  summary: 'from COMMIT to the handler, open loop, at 500 and at 10 events a second',
+  summary: 'from COMMIT to the handler, open loop, at 500, at 50 and at 10 events a second',
   async run(context): Promise<ScenarioReport> {
     const measured: Measured[] = [];
     for (let repetition = 1; repetition <= context.repeat; repetition += 1) {
-      for (const eventsPerSecond of [BUSY_PER_SECOND, QUIET_PER_SECOND]) {
+      for (const eventsPerSecond of RATES) {
         for (const contestant of contestants) {
           measured.push({ ...(await measure(context, contestant, eventsPerSecond)), repetition });
         }
@@ -158,7 +161,7 @@ function report(context: ScenarioContext, measured: readonly Measured[]): Scenar
           'events',
           'lost',
         ],
-        rows: [BUSY_PER_SECOND, QUIET_PER_SECOND].flatMap((rate) =>
+        rows: RATES.flatMap((rate) =>
           contestants.map((contestant) => {
             const { p50Ms, p50sMs, p99Ms, p99sMs, maxMs, events, lost } = of(contestant, rate);
             return [

@@ -15,7 +15,7 @@ import type { LaneInHand, OpenLaneOptions } from './open-lane.ts';
 import { createPause } from './pause.ts';
 import type { PauseOptions } from './pause.ts';
 import { forgetPause, notePause } from './pause-note.ts';
-import { announceSleep, nextRest } from './sleep.ts';
+import { createRests } from './sleep.ts';
 import type { Waker } from './waker.ts';
 
 export interface LaneReaderOptions extends OpenLaneOptions {
@@ -58,13 +58,12 @@ export function createLaneReader(options: LaneReaderOptions): LaneReader {
   const { db, lane, waker, batchSize, pollMs, idleWaitMs } = options;
   const { group } = lane;
   const pause = createPause(group, options.pause, (paused) => options.metrics?.paused.set(group, paused));
+  const rests = createRests({ db, pollMs, idleWaitMs, notified: () => waker.state === 'listening' });
   let held: LaneInHand | undefined;
   /** Under which token the database was told of a pause that it has not been told the end of. */
   let notedUnder: number | undefined;
   let standbyFor: string | undefined;
   let standbyMs = pollMs;
-  let lastEventAtMs = performance.now();
-  let announcedUntilMs = 0;
   let leftToOthersUntilMs = 0;
 
   async function turn(context: TickContext): Promise<TickResult> {
@@ -86,6 +85,7 @@ export function createLaneReader(options: LaneReaderOptions): LaneReader {
       return result;
     } catch (error) {
       session.forget();
+      rests.doubt();
       held?.schedule?.doubt();
       if (session.lease.signal.aborted) await close();
       if (!(error instanceof SinkError) || held === undefined) throw error;
@@ -127,14 +127,15 @@ export function createLaneReader(options: LaneReaderOptions): LaneReader {
       // Others' events alone: walk on.
       if (batch.reached === 'more') return { events: 0, nextInMs: 0 };
       await caution.passed('caughtUp');
-      return { events: 0, nextInMs: Math.min(await restAfterEmptyLook(), redrive.nextLookInMs()) };
+      return { events: 0, nextInMs: Math.min(await rests.afterEmptyLook(), redrive.nextLookInMs()) };
     }
+    rests.found();
     const outcome = await deliverBatch(inHand, batch, work);
     if (!outcome.advanced) {
       await close();
       throw leaseLost(group, 'the batch');
     }
-    lastEventAtMs = performance.now();
+    rests.delivered();
     return { events: batch.events.length, nextInMs: 0 };
   }
 
@@ -170,21 +171,6 @@ export function createLaneReader(options: LaneReaderOptions): LaneReader {
   function restOnStandby(expiresInMs: number): number {
     if (waker.state !== 'listening') return pollMs;
     return Math.min(Math.max(expiresInMs, LEAST_STANDBY_MS) + AFTER_EXPIRY_MS, Math.max(pollMs, idleWaitMs));
-  }
-
-  async function restAfterEmptyLook(): Promise<number> {
-    const notified = waker.state === 'listening';
-    const rest = nextRest(performance.now() - lastEventAtMs, {
-      notified,
-      longestMs: notified ? idleWaitMs : pollMs,
-    });
-    const now = performance.now();
-    if (!rest.asleep || announcedUntilMs > now + rest.ms) return rest.ms;
-    const announcedForMs = idleWaitMs + 1_000;
-    await announceSleep(db, announcedForMs);
-    announcedUntilMs = now + announcedForMs - 500;
-    // Look once more before sleeping: what was committed since the last look did not notify.
-    return 1;
   }
 
   async function handOver(log: Logger, wantedBy: string): Promise<TickResult> {

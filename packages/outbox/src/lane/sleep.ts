@@ -1,4 +1,4 @@
-// How a reader rests: it polls closely while events keep coming, and sleeps until woken when they stop.
+// How a reader rests after an empty look: closely polling, or asleep until producers wake it.
 
 import type { Queryable } from '@pulsebox/postgres';
 
@@ -16,27 +16,98 @@ export async function announceSleep(db: Queryable, ms: number): Promise<void> {
   await db.query(ANNOUNCE_SLEEP, [Math.ceil(ms)]);
 }
 
-export interface RestSchedule {
-  /** The longest rest between two looks, in milliseconds. */
-  readonly longestMs: number;
-  /** Whether producers can wake this reader. */
-  readonly notified: boolean;
+export interface RestOptions {
+  readonly db: Queryable;
+  /** The longest rest while nothing can wake the reader, in milliseconds. */
+  readonly pollMs: number;
+  /** The longest rest while producers wake it, in milliseconds. */
+  readonly idleWaitMs: number;
+  /** Whether producers can wake it at present. */
+  readonly notified: () => boolean;
+  /** In milliseconds, from any start. Default: `performance.now`. */
+  readonly now?: () => number;
 }
 
-/** While the last event is younger than this, the next is expected soon: look often, and have nobody notify. */
-const CLOSE_POLLING_FOR_MS = 25;
-const CLOSE_POLL_MS = 1.5;
+export interface Rests {
+  /** A look found events. */
+  found(): void;
+  /** They are delivered. */
+  delivered(): void;
+  /** How long to rest after a look that found nothing, in milliseconds. Announces the sleep where that is due. */
+  afterEmptyLook(): Promise<number>;
+  /** The database was away, or may have been: what was announced may be gone with it. */
+  doubt(): void;
+}
 
-export type Rest = { readonly ms: number; readonly asleep: boolean };
+const CLOSE_POLL_MS = 1.5;
+/** Polling closely ends when the last event is as old as this: the next is not expected soon any more. */
+const CLOSE_POLLING_FOR_MS = 25;
+/**
+ * Where producers can notify, polling closely pays only while events are closer together than this: a gap of g is
+ * g/2 looks, and a notification is one.
+ */
+const CLOSE_GAP_MS = 6;
+/** The weight of the newest gap in the mean of them. */
+const NEWEST = 1 / 8;
+const SHORTEST_SLEEP_MS = 4;
+/** While events come, even a sleeper looks so often by itself: a producer may have been told not to notify. */
+const UNTOLD_FOR_MS = 50;
+/** The announcement is made again so long before it ends: clocks are two, and the query takes its time. */
+const ANNOUNCED_BEYOND_MS = 1_000;
+const RENEWED_BEFORE_MS = 500;
 
 /**
- * How long to rest after an empty look, by how long it has been quiet.
+ * The rests of one reader.
  *
- * Once quiet, rests double from a few milliseconds: a transaction that had written its event before the sleep was
- * announced does not notify, and is found after about as long again as it took to commit.
+ * A transaction that had written its event before the sleep was announced does not notify when it commits. So a rest
+ * is no longer than half the time for which it has been quiet, or for which the sleep has been announced without a gap:
+ * such an event is found after about half as long again as it took to commit.
  */
-export function nextRest(quietMs: number, schedule: RestSchedule): Rest {
-  if (quietMs < CLOSE_POLLING_FOR_MS)
-    return { ms: Math.min(CLOSE_POLL_MS, schedule.longestMs), asleep: false };
-  return { ms: Math.min(Math.max(4, quietMs / 2), schedule.longestMs), asleep: schedule.notified };
+export function createRests(options: RestOptions): Rests {
+  const { db, idleWaitMs, now = () => performance.now() } = options;
+  let lastEventAt = now();
+  /** From an event to the next, of those that had to be waited for. */
+  let meanGapMs = CLOSE_POLLING_FOR_MS;
+  let waited = false;
+  let announced: { readonly since: number; until: number } | undefined;
+
+  /** Resolves to whether it had been announced before, without a gap. */
+  async function announce(at: number): Promise<boolean> {
+    const forMs = idleWaitMs + ANNOUNCED_BEYOND_MS;
+    await announceSleep(db, forMs);
+    const before = announced;
+    announced = { since: before?.since ?? now(), until: at + forMs - RENEWED_BEFORE_MS };
+    return before !== undefined;
+  }
+
+  return {
+    found(): void {
+      // Without an empty look in between there was no gap, however long the handler took.
+      const gapMs = waited ? Math.min(now() - lastEventAt, CLOSE_POLLING_FOR_MS) : 0;
+      meanGapMs += (gapMs - meanGapMs) * NEWEST;
+      waited = false;
+    },
+    delivered(): void {
+      lastEventAt = now();
+    },
+    async afterEmptyLook(): Promise<number> {
+      waited = true;
+      const at = now();
+      const notified = options.notified();
+      const longestMs = notified ? idleWaitMs : options.pollMs;
+      const quietMs = at - lastEventAt;
+      if (quietMs < CLOSE_POLLING_FOR_MS && (!notified || meanGapMs < CLOSE_GAP_MS))
+        return Math.min(CLOSE_POLL_MS, longestMs);
+      if (announced !== undefined && announced.until < at) announced = undefined;
+      const announcedMs = announced === undefined || !notified ? 0 : at - announced.since;
+      const trustMs = Math.min(announcedMs / 2, UNTOLD_FOR_MS);
+      const restMs = Math.min(Math.max(SHORTEST_SLEEP_MS, quietMs / 2, trustMs), longestMs);
+      if (!notified || (announced !== undefined && at + restMs < announced.until)) return restMs;
+      // Not announced until now: look once more, since what was committed meanwhile did not notify.
+      return (await announce(at)) ? restMs : 1;
+    },
+    doubt(): void {
+      announced = undefined;
+    },
+  };
 }
