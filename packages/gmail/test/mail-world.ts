@@ -57,7 +57,7 @@ export interface DeliverOptions extends Partial<MailSyncOptions> {
   readonly progress?: () => void;
 }
 
-export async function mailWorld(serverUrl: string, options: Partial<MailOptions> = {}): Promise<MailWorld> {
+async function mailWorld(serverUrl: string, options: Partial<MailOptions> = {}): Promise<MailWorld> {
   const db = await createTestDatabase(serverUrl);
   const gmail = await startGmailStandIn();
   const registry = new Registry();
@@ -168,10 +168,9 @@ export interface OwnMailbox {
   readonly id: string;
 }
 
-/** One world for the file, emptied before each test, which is given a new mailbox in it. To be called where hooks are. */
-export function eachWithMailbox(give: (own: OwnMailbox) => void): void {
+/** One world for the file, emptied before each test and given to it. To be called where hooks are. */
+export function eachInWorld(give: (world: MailWorld) => Promise<void> | void): void {
   let world: MailWorld;
-  let mailboxes = 0;
   beforeAll(async () => {
     world = await mailWorld(inject('serverUrl'));
   });
@@ -180,6 +179,14 @@ export function eachWithMailbox(give: (own: OwnMailbox) => void): void {
   });
   beforeEach(async () => {
     await world.reset();
+    await give(world);
+  });
+}
+
+/** As `eachInWorld`, with a new mailbox for each test. */
+export function eachWithMailbox(give: (own: OwnMailbox) => void): void {
+  let mailboxes = 0;
+  eachInWorld(async (world) => {
     mailboxes += 1;
     const mailbox = world.gmail.mailbox(`ada-${mailboxes}@example.com`);
     give({ world, mailbox, id: await world.connect(mailbox) });

@@ -6,9 +6,9 @@ import { openJobs } from '@pulsebox/jobs';
 import type { Loop } from '@pulsebox/loop';
 import { createLogger } from '@pulsebox/loop';
 import { eventually } from '@pulsebox/test-support';
-import { afterAll, beforeAll, beforeEach, expect, inject, test } from 'vitest';
+import { expect, test } from 'vitest';
 import { emitted } from './connected.ts';
-import { mailWorld, topics } from './mail-world.ts';
+import { eachInWorld, topics } from './mail-world.ts';
 import type { MailWorld } from './mail-world.ts';
 
 const TOPIC = 'projects/p/topics/mail';
@@ -17,14 +17,8 @@ const HOUR_MS = 3_600_000;
 let world: MailWorld;
 let emails = 0;
 
-beforeAll(async () => {
-  world = await mailWorld(inject('serverUrl'));
-});
-afterAll(async () => {
-  await world.close();
-});
-beforeEach(async () => {
-  await world.reset();
+eachInWorld((given) => {
+  world = given;
 });
 
 const quiet = createLogger({ worker: 'test', level: 'silent' });
