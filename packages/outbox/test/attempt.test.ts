@@ -26,6 +26,42 @@ async function dies(one: RunningRelay): Promise<void> {
   ]);
 }
 
+/** A reader that read its lane and died in it: another finds traces of its death. */
+async function deadReader(settings: { readonly batchSize?: number } = {}): Promise<string> {
+  const one = lane.start(settings);
+  await lane.reading(one);
+  await dies(one);
+  return one.group;
+}
+
+/** As a reader leaves it that handed over one event after another, and died in the midst of the last one. */
+async function markLast(group: string): Promise<void> {
+  await lane.pool.query(
+    `insert into outbox.attempt (group_name, lane, position, attempts)
+     select $1, 0, max(seq), 1 from outbox.event`,
+    [group],
+  );
+}
+
+/** A reader whose sink is away, once it has found that out and pauses. */
+async function pausingReader(group: string): Promise<RunningRelay> {
+  let calls = 0;
+  const one = lane.start({
+    group,
+    pause: { firstMs: 600_000 },
+    handler: () => {
+      calls += 1;
+      throw sinkAway();
+    },
+  });
+  await eventually(() => calls === 1);
+  return one;
+}
+
+function sinkAway(): SinkError {
+  return new SinkError('away', 'TEST_AWAY', 'down', { hint: 'wait' });
+}
+
 async function newGroup(): Promise<string> {
   const group = `g-${crypto.randomUUID()}`;
   await registerGroup(lane.pool, group, 'end');
@@ -168,118 +204,74 @@ describe('an event that ends its worker', () => {
 
 describe('a reader that follows one who died', () => {
   test('hands over whole batches, under a note that is gone once it has caught up', async () => {
-    const first = lane.start();
-    await lane.reading(first);
-    await dies(first);
+    const group = await deadReader();
     const notes: unknown[] = [];
-    const second = lane.start({
-      group: first.group,
-      handler: async () => void notes.push(await mark(first.group)),
-    });
+    const second = lane.start({ group, handler: async () => void notes.push(await mark(group)) });
     await lane.commit('a#1', 'b#2', 'c#3');
     await eventually(async () => (await lane.delivered(second)) === 3);
-    await eventually(async () => (await mark(first.group)) === undefined);
+    await eventually(async () => (await mark(group)) === undefined);
     expect(notes[0]).toMatchObject({ attempts: 0 });
     // Not one by one: three events in two calls at most, however the commit and the first look met.
     expect(second.handled.length).toBeLessThanOrEqual(2);
   });
 
   test('and finds a note hands events over one by one, with a mark before each, until it has passed two batches', async () => {
-    const first = lane.start({ batchSize: 3 });
-    await lane.reading(first);
-    await dies(first);
-    const { cursor } = (await loadCursor(lane.pool, { group: first.group, lane: 0 }))!;
+    const group = await deadReader({ batchSize: 3 });
+    const { cursor } = (await loadCursor(lane.pool, { group, lane: 0 }))!;
     await lane.pool.query(
       `insert into outbox.attempt (group_name, lane, position, attempts) values ($1, 0, $2, 0)`,
-      [first.group, cursor.position],
+      [group, cursor.position],
     );
     await lane.commit(...Array.from({ length: 12 }, (_, n) => `k${n}#`));
     const marks: unknown[] = [];
     const second = lane.start({
-      group: first.group,
+      group,
       batchSize: 3,
-      handler: async (given) =>
-        void marks.push([given.length, (await mark(first.group))?.label === given[0]]),
+      handler: async (given) => void marks.push([given.length, (await mark(group))?.label === given[0]]),
     });
     await eventually(async () => (await lane.delivered(second)) === 12);
     expect(marks).toEqual([
       ...Array.from({ length: 6 }, () => [1, true]),
       ...Array.from({ length: 2 }, () => [3, false]),
     ]);
-    expect(await mark(first.group)).toBeUndefined();
+    expect(await mark(group)).toBeUndefined();
   });
 
   test('counts no attempt that ended otherwise than with the worker', async () => {
-    const first = lane.start();
-    await lane.reading(first);
-    await dies(first);
+    const group = await deadReader();
     await lane.commit('a#1');
-    const { rows } = await lane.pool.query<{ position: number }>(
-      'select max(seq)::float8 as position from outbox.event',
-    );
-    await lane.pool.query(
-      `insert into outbox.attempt (group_name, lane, position, attempts) values ($1, 0, $2, 1)`,
-      [first.group, rows[0]!.position],
-    );
+    await markLast(group);
     let calls = 0;
     const second = lane.start({
-      group: first.group,
+      group,
       maxAttempts: 3,
       handler: () => {
         calls += 1;
-        if (calls < 8) throw new SinkError('away', 'TEST_AWAY', 'down', { hint: 'wait' });
+        if (calls < 8) throw sinkAway();
       },
     });
     await eventually(async () => (await lane.delivered(second)) === 1);
     expect(await lane.parked(second)).toEqual([]);
-    await eventually(async () => (await mark(first.group)) === undefined);
+    await eventually(async () => (await mark(group)) === undefined);
   });
 
   test('who leaves before it has passed them hands what it knows to the next one', async () => {
-    const first = lane.start();
-    await lane.reading(first);
-    await dies(first);
+    const group = await deadReader();
     await lane.commit('a#1');
-    const { rows } = await lane.pool.query<{ position: number }>(
-      'select max(seq)::float8 as position from outbox.event',
-    );
-    await lane.pool.query(
-      `insert into outbox.attempt (group_name, lane, position, attempts) values ($1, 0, $2, 1)`,
-      [first.group, rows[0]!.position],
-    );
-    let calls = 0;
-    const second = lane.start({
-      group: first.group,
-      pause: { firstMs: 600_000 },
-      handler: () => {
-        calls += 1;
-        throw new SinkError('away', 'TEST_AWAY', 'down', { hint: 'wait' });
-      },
-    });
-    await eventually(() => calls === 1);
-    expect(await mark(first.group)).toMatchObject({ attempts: 2 });
+    await markLast(group);
+    const second = await pausingReader(group);
+    expect(await mark(group)).toMatchObject({ attempts: 2 });
     await second.stop();
-    expect(await mark(first.group)).toMatchObject({ attempts: 1 });
+    expect(await mark(group)).toMatchObject({ attempts: 1 });
   });
 
   test('who leaves while it hands over whole batches takes its note along: the next one has nothing to fear', async () => {
-    const first = lane.start();
-    await lane.reading(first);
-    await dies(first);
+    const group = await deadReader();
     await lane.commit('a#1');
-    let calls = 0;
-    const second = lane.start({
-      group: first.group,
-      pause: { firstMs: 600_000 },
-      handler: () => {
-        calls += 1;
-        throw new SinkError('away', 'TEST_AWAY', 'down', { hint: 'wait' });
-      },
-    });
-    await eventually(() => calls === 1);
-    expect(await mark(first.group)).toMatchObject({ attempts: 0 });
+    const second = await pausingReader(group);
+    expect(await mark(group)).toMatchObject({ attempts: 0 });
     await second.stop();
-    expect(await mark(first.group)).toBeUndefined();
+    expect(await mark(group)).toBeUndefined();
   });
 });
 
