@@ -4,7 +4,7 @@ import type { Logger } from '@pulsebox/loop';
 import pg from 'pg';
 import type { Claim } from './claim.ts';
 import type { JobEnd, JobHandler, JobOutcome } from './job-handler.ts';
-import { inJobSpan } from './job-trace.ts';
+import { inJobSpan } from './job-span.ts';
 import type { Job } from './job.ts';
 import { JobsError } from './jobs-error.ts';
 import type { Jobs } from './open-jobs.ts';
