@@ -3,21 +3,15 @@
 import { mkdir } from 'node:fs/promises';
 import { resolve } from 'node:path';
 import { setTimeout as delay } from 'node:timers/promises';
-import { appMigrations } from '@pulsebox/app-schema';
-import { jobsMigrations } from '@pulsebox/jobs';
-import { gmailMigrations } from '@pulsebox/gmail';
-import { outboxMigrations } from '@pulsebox/outbox';
-import { connectionConfig, migrate, postgresMigrations } from '@pulsebox/postgres';
+import { connectionConfig, migrate } from '@pulsebox/postgres';
 import type { EmbeddedServer } from '@pulsebox/postgres';
-import { pubsubMigrations } from '@pulsebox/pubsub';
-import { pushMigrations } from '@pulsebox/push';
-import { searchMigrations } from '@pulsebox/search';
 import { checkout } from './checkout.ts';
 import { startDatabase } from './database.ts';
 import { isPortFree } from './ports.ts';
 import { stopProcess } from './process-table.ts';
 import { readRunFile, removeRunFile, writeRunFile } from './run-file.ts';
 import type { RunFile } from './run-file.ts';
+import { allMigrations } from './schema.ts';
 import { claimStart } from './start-lock.ts';
 import type { StartLock } from './start-lock.ts';
 import { suite } from './suite.ts';
@@ -121,16 +115,7 @@ async function start(): Promise<EmbeddedServer> {
 }
 
 async function prepare(databaseUrl: string): Promise<void> {
-  const { applied } = await migrate(connectionConfig({ url: databaseUrl }, 'pulsebox-start'), [
-    postgresMigrations,
-    jobsMigrations,
-    outboxMigrations,
-    appMigrations,
-    gmailMigrations,
-    pushMigrations,
-    pubsubMigrations,
-    searchMigrations,
-  ]);
+  const { applied } = await migrate(connectionConfig({ url: databaseUrl }, 'pulsebox-start'), allMigrations);
   if (applied.length > 0) say(`applied ${applied.length} migrations`);
 }
 

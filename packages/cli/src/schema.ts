@@ -10,7 +10,10 @@ import { pubsubMigrations } from '@pulsebox/pubsub';
 import { pushMigrations } from '@pulsebox/push';
 import { searchMigrations } from '@pulsebox/search';
 
-/** The application's tables come before search: the projections that ship read them. */
+/**
+ * The application's tables come before search: the projections that ship read them. npm start and the databases of tests
+ * have lists of their own; packages/cli/test/schema.test.ts holds them to this one.
+ */
 export const allMigrations: readonly MigrationSet[] = [
   postgresMigrations,
   jobsMigrations,

@@ -17,10 +17,11 @@ export async function createTemplate(serverUrl: string): Promise<void> {
 }
 
 /**
- * Loaded where a template is made and nowhere else: these packages bring all that they deliver to with them, and every
- * test file that imported them for nothing spent most of its processor time on that.
+ * What `pulsebox migrate` applies, in its order; packages/cli/test/schema.test.ts holds the two together. Loaded where
+ * a template is made and nowhere else: these packages bring all that they deliver to with them, and every test file that
+ * imported them for nothing spent most of its processor time on that.
  */
-async function allMigrations(): Promise<readonly MigrationSet[]> {
+export async function allMigrations(): Promise<readonly MigrationSet[]> {
   const { jobsMigrations } = await import('@pulsebox/jobs');
   const { outboxMigrations } = await import('@pulsebox/outbox');
   const { appMigrations } = await import('@pulsebox/app-schema');
