@@ -1,16 +1,14 @@
 import { spawn } from 'node:child_process';
 import type { ChildProcess } from 'node:child_process';
 import { once } from 'node:events';
-import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { rmSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
-import { fileURLToPath } from 'node:url';
-import { createTestDatabase, eventually } from '@pulsebox/test-support';
+import { createTestDatabase, eventually, readmeBlocks, readmeFolder } from '@pulsebox/test-support';
 import type { TestDatabase } from '@pulsebox/test-support';
 import { afterAll, beforeAll, expect, inject, test } from 'vitest';
 
-const here = fileURLToPath(new URL('.', import.meta.url));
-// Inside the repository, so that the code finds the packages by their names, as a stranger's would.
-const scripts = mkdtempSync(join(here, '.readme-'));
+const room = 'packages/outbox';
+const scripts = readmeFolder(room);
 const children: ChildProcess[] = [];
 let database: TestDatabase;
 
@@ -22,13 +20,6 @@ afterAll(async () => {
   await database.drop();
   rmSync(scripts, { recursive: true });
 });
-
-function blocks(language: string): string[] {
-  const readme = readFileSync(join(here, '../README.md'), 'utf8');
-  return [...readme.matchAll(new RegExp(`^\`\`\`${language}\\n(.*?)^\`\`\`$`, 'gms'))].map(
-    ([, code = '']) => code,
-  );
-}
 
 function run(
   name: string,
@@ -55,8 +46,8 @@ function run(
 }
 
 test('what the README shows works as it stands: SQL, emit, and a group that gets both events', async () => {
-  const [sql = ''] = blocks('sql');
-  const [emitting = '', consuming = ''] = blocks('ts');
+  const [sql = ''] = readmeBlocks(room, 'sql');
+  const [emitting = '', consuming = ''] = readmeBlocks(room, 'ts');
   const mirror = run('mirror.ts', consuming, ['--loop']);
   await database.pool.query(sql);
   const emitter = run('emit.ts', emitting);

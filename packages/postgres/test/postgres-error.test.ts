@@ -1,17 +1,8 @@
-import { explainedCodes, usedCodes } from '@pulsebox/test-support';
+import { testErrorCodes } from '@pulsebox/test-support';
 import { expect, test } from 'vitest';
 import { PostgresError, postgresErrorCodes } from '../src/index.ts';
 
-const room = 'packages/postgres';
-const codes = postgresErrorCodes.toSorted();
-
-test('docs/errors.md explains every code of this package, and no other in its section', () => {
-  expect(explainedCodes(room)).toEqual(codes);
-});
-
-test('every code is used, and every code that is used is in the list', () => {
-  expect(usedCodes(room, 'POSTGRES')).toEqual(codes);
-});
+testErrorCodes({ room: 'packages/postgres', prefix: 'POSTGRES', codes: postgresErrorCodes });
 
 test('an error carries code, hint and cause', () => {
   const cause = new Error('why');

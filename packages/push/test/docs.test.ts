@@ -1,26 +1,13 @@
 // What docs/errors.md and docs/metrics.md say of this package is what the code has, in both directions.
 
 import { attemptOutcomes, pushErrorCodes, PushError, pushMetrics } from '@pulsebox/push';
-import {
-  documentedFamilies,
-  explainedCodes,
-  sectionOf,
-  servedFamilies,
-  usedCodes,
-} from '@pulsebox/test-support';
+import { documentedFamilies, sectionOf, servedFamilies, testErrorCodes } from '@pulsebox/test-support';
 import { Registry } from 'prom-client';
 import { expect, test } from 'vitest';
 
 const room = 'packages/push';
-const codes = pushErrorCodes.toSorted();
 
-test('docs/errors.md explains every code of this package, and no other in its section', () => {
-  expect(explainedCodes(room)).toEqual(codes);
-});
-
-test('every code is used, and every code that is used is in the list', () => {
-  expect(usedCodes(room, 'PUSH')).toEqual(codes);
-});
+testErrorCodes({ room, prefix: 'PUSH', codes: pushErrorCodes });
 
 test('docs/metrics.md lists every family with its type and labels, and every outcome, and no other family', async () => {
   const registry = new Registry();

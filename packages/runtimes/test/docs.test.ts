@@ -1,20 +1,13 @@
 // What docs/errors.md and docs/metrics.md say of this package is what the code has, in both directions.
 
 import { runtimesErrorCodes, RuntimesError, runtimesMetrics } from '@pulsebox/runtimes';
-import { documentedFamilies, explainedCodes, servedFamilies, usedCodes } from '@pulsebox/test-support';
+import { documentedFamilies, servedFamilies, testErrorCodes } from '@pulsebox/test-support';
 import { Registry } from 'prom-client';
 import { expect, test } from 'vitest';
 
 const room = 'packages/runtimes';
-const codes = runtimesErrorCodes.toSorted();
 
-test('docs/errors.md explains every code of this package, and no other in its section', () => {
-  expect(explainedCodes(room)).toEqual(codes);
-});
-
-test('every code is used, and every code that is used is in the list', () => {
-  expect(usedCodes(room, 'RUNTIMES')).toEqual(codes);
-});
+testErrorCodes({ room, prefix: 'RUNTIMES', codes: runtimesErrorCodes });
 
 test('docs/metrics.md lists every family with its type and labels, and no other in its section', async () => {
   const registry = new Registry();

@@ -1,6 +1,8 @@
 export type { DebianServer } from './debian-postgres.ts';
 export { debianPostgresInstalled, dumpAndRestore, startDebianServer } from './debian-postgres.ts';
-export { documentedFamilies, explainedCodes, sectionOf, servedFamilies, usedCodes } from './documented.ts';
+export { documentedFamilies, sectionOf, servedFamilies } from './documented.ts';
+export type { CodesOfPackage } from './documented-codes.ts';
+export { testErrorCodes } from './documented-codes.ts';
 export type { EventuallyOptions } from './eventually.ts';
 export { eventually } from './eventually.ts';
 export type { BrowserKeys } from './browser-keys.ts';
@@ -67,3 +69,5 @@ export type { TemporaryServer } from './temporary-server.ts';
 export { startTemporaryServer } from './temporary-server.ts';
 export type { Program, ProgramOptions } from './program.ts';
 export { runProgram } from './program.ts';
+export type { ReadmeRun } from './readme-program.ts';
+export { readmeBlocks, readmeFolder, runReadme } from './readme-program.ts';
