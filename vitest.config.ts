@@ -19,9 +19,10 @@ export default defineConfig({
     env: { NODE_COMPILE_CACHE: fileURLToPath(new URL('node_modules/.cache/node', import.meta.url)) },
     pool: 'forks',
     maxWorkers: 3,
-    // Of a machine that has other work: what never comes is found out all the same.
-    testTimeout: 120_000,
-    hookTimeout: 120_000,
+    // Of a machine that has other work: what never comes is found out all the same. Well beyond what `eventually` waits
+    // (120 s), which knows what it has waited for.
+    testTimeout: 300_000,
+    hookTimeout: 300_000,
     reporters: ['default'],
   },
 });

@@ -17,9 +17,7 @@ afterAll(async () => {
   await rm(folder, { recursive: true });
 });
 
-test('says what it can measure, and names the scenarios to someone who asked for another', {
-  timeout: 120_000,
-}, async () => {
+test('says what it can measure, and names the scenarios to someone who asked for another', async () => {
   const asked = runProgram(ENTRY, { args: ['--help'] });
   expect(await asked.exited).toEqual({ code: 0, signal: null });
   const scenarios = [...asked.output().matchAll(/^ {2}([a-z]+) {2,}/gm)].map(([, name]) => name);
@@ -29,7 +27,7 @@ test('says what it can measure, and names the scenarios to someone who asked for
   expect(mistaken.output()).toContain(`expected --only to name one of ${scenarios.join(', ')}, got "drian"`);
 });
 
-test('kills a worker, and writes down how long its group stood still', { timeout: 240_000 }, async () => {
+test('kills a worker, and writes down how long its group stood still', async () => {
   const jsonFile = join(folder, 'bench.json');
   const run = runProgram(ENTRY, { args: ['--quick', '--only', 'takeover', '--json', jsonFile] });
   expect(await run.exited, run.output()).toEqual({ code: 0, signal: null });

@@ -52,7 +52,7 @@ test('a group of one’s own gets what is emitted from then on, and sets aside w
   });
   mailer.kill('SIGTERM');
   expect(await mailer.exited).toEqual({ code: 0, signal: null });
-}, 120_000);
+});
 
 test('the items to import have the form that docs/imports.md gives', () => {
   const lines = readFileSync(`${root}/examples/items.ndjson`, 'utf8').trim().split('\n');

@@ -62,4 +62,4 @@ test('the TypeScript of all documents compiles, but for sketches with something 
   const tsc = spawnSync(join(root, 'node_modules/.bin/tsc'), ['-p', folder], { encoding: 'utf8' });
   expect(tsc.stdout).toBe('');
   expect(tsc.status).toBe(0);
-}, 120_000);
+});

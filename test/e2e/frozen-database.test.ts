@@ -35,7 +35,6 @@ test('a worker whose database freezes in mid-batch stays alive, says that it is 
   const status = async (path: string): Promise<number> =>
     (await fetch(`http://127.0.0.1:${port}${path}`)).status;
   await eventually(async () => (await status('/health/ready').catch(() => 0)) === 200, {
-    withinMs: 90_000,
     message: `not ready: ${worker.output()}`,
   });
   await addItem('before');
@@ -60,15 +59,15 @@ test('a worker whose database freezes in mid-batch stays alive, says that it is 
       const away = worker.output().includes('the sink is away');
       return away && worker.output().includes('no answer within') && (await status('/health/ready')) === 503;
     },
-    { withinMs: 60_000, message: `never gave up: ${worker.output()}` },
+    { message: `never gave up: ${worker.output()}` },
   );
   expect([...seen], worker.output()).toEqual([200]);
 
   await blocker.query('rollback');
   proxy.restore();
-  await eventually(() => found('meanwhile'), { withinMs: 60_000, message: worker.output() });
-  await eventually(async () => (await status('/health/ready')) === 200, { withinMs: 90_000 });
+  await eventually(() => found('meanwhile'), { message: worker.output() });
+  await eventually(async () => (await status('/health/ready')) === 200);
   expect(await status('/health')).toBe(200);
   worker.kill('SIGTERM');
   expect(await worker.exited, worker.output()).toMatchObject({ code: 0 });
-}, 150_000);
+});

@@ -259,7 +259,7 @@ describe.each(servers)('with %s', (_, startPubSub) => {
       expect(output).not.toContain(env['ENCRYPTION_KEY']);
     }
     expect(shown('Concert tonight')).toBe(1);
-  }, 300_000);
+  });
 
   test('so it does when each worker is killed at its worst moment', async () => {
     for (const app of APPS) await start(app);

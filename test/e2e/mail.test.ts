@@ -14,13 +14,9 @@ import {
   tcpProxy,
 } from '@pulsebox/test-support';
 import type { GmailStandIn, Program, TestDatabase } from '@pulsebox/test-support';
-import { afterEach, beforeEach, expect, inject, onTestFinished, test, vi } from 'vitest';
-
-// Processes that start, on machines that are busy with something else.
-vi.setConfig({ testTimeout: 300_000 });
+import { afterEach, beforeEach, expect, inject, onTestFinished, test } from 'vitest';
 
 const ENTRY = 'apps/worker/src/index.ts';
-const PATIENCE = { withinMs: 120_000 };
 const ENCRYPTION_KEY = randomBytes(32).toString('base64');
 
 let db: TestDatabase;
@@ -62,9 +58,7 @@ function runWorker(env: Readonly<Record<string, string>> = {}): Program {
 }
 
 async function ready(): Promise<void> {
-  await eventually(async () => (await fetch(`http://127.0.0.1:${port}/health/ready`)).ok, {
-    withinMs: 120_000,
-  });
+  await eventually(async () => (await fetch(`http://127.0.0.1:${port}/health/ready`)).ok);
 }
 
 async function found(query: string): Promise<number> {
@@ -107,11 +101,11 @@ test('finds a mail and asks for a push, also when the worker is killed in the mi
       'select full_sync_counted::integer as counted from app.mail_connections',
     );
     return rows.some(({ counted }) => counted >= 200);
-  }, PATIENCE);
+  });
   killed.kill('SIGKILL');
   await killed.exited;
   const worker = runWorker();
-  await eventually(async () => (await found('letter')) === 600, PATIENCE);
+  await eventually(async () => (await found('letter')) === 600);
 
   mailbox.deliver({ subject: 'Dinner on Friday', from: 'Grace <grace@example.org>' });
   await emit(
@@ -123,7 +117,7 @@ test('finds a mail and asks for a push, also when the worker is killed in the mi
     },
     { autocommit: true },
   );
-  await eventually(async () => (await found('dinner friday')) === 1, PATIENCE);
+  await eventually(async () => (await found('dinner friday')) === 1);
   const { rows } = await db.pool.query<{ payload: { payload: { title: string; body: string } } }>(
     `select payload from outbox.event where topic = 'push.requested'`,
   );
@@ -173,7 +167,7 @@ test('stays alive while Google does not answer, and while the database freezes i
         seen.add((await fetch(`http://127.0.0.1:${port}/health`)).status);
         return await look();
       },
-      { ...PATIENCE, message: worker.output() },
+      { message: worker.output() },
     );
   };
   await ready();

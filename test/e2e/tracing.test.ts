@@ -11,7 +11,7 @@ import { transaction } from '@pulsebox/postgres';
 import { generateVapidKeys, subscribe } from '@pulsebox/push';
 import {
   createTestDatabase,
-  eventually as awaited,
+  eventually,
   freePort,
   runProgram,
   startGmailStandIn,
@@ -23,20 +23,12 @@ import {
 } from '@pulsebox/test-support';
 import type {
   CollectedSpan,
-  EventuallyOptions,
   MeilisearchStandIn,
   OtlpCollector,
   Program,
   TestDatabase,
 } from '@pulsebox/test-support';
-import { afterEach, beforeEach, expect, inject, onTestFinished, test, vi } from 'vitest';
-
-/** Generous: a busy machine is no fault. */
-vi.setConfig({ testTimeout: 300_000 });
-
-function eventually<T>(look: Parameters<typeof awaited<T>>[0], options: EventuallyOptions = {}): Promise<T> {
-  return awaited(look, { withinMs: 120_000, ...options });
-}
+import { afterEach, beforeEach, expect, inject, onTestFinished, test } from 'vitest';
 
 /** The span of a producer, in an application of its own. */
 const PRODUCER = 'aaaaaaaaaaaaaaaa';

@@ -41,7 +41,7 @@ async function startWorker(env: Record<string, string> = {}): Promise<{ worker: 
     env: { DATABASE_URL: db.url, WORKER_HEALTH_PORT: String(port), OUTBOX_LEASE_SECONDS: '2', ...env },
   });
   const origin = `http://127.0.0.1:${port}`;
-  await eventually(() => ready(origin), { withinMs: 90_000, message: `not ready: ${worker.output()}` });
+  await eventually(() => ready(origin), { message: `not ready: ${worker.output()}` });
   return { worker, origin };
 }
 
@@ -104,7 +104,7 @@ describe('worker --loop', () => {
         env: { DATABASE_URL: empty.url },
       });
       expect(await migrate.exited, migrate.output()).toMatchObject({ code: 0 });
-      await eventually(() => ready(origin), { withinMs: 90_000 });
+      await eventually(() => ready(origin));
       worker.kill('SIGTERM');
       expect(await worker.exited).toMatchObject({ code: 0 });
     } finally {

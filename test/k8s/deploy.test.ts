@@ -66,14 +66,14 @@ function shown(page: string, beginning: string): Outcome {
   return script(name.replace(':', '-'), args);
 }
 
-test('refuses production without pins, and says how to pin', { timeout: 300_000 }, () => {
+test('refuses production without pins, and says how to pin', () => {
   const { status, said, asked } = script('k8s-deploy', ['--overlay', 'production']);
   expect(status).toBe(1);
   expect(said).toMatch(/pulsebox:unpinned and postgres:unpinned are not pinned\nhint: npm run k8s:pin/);
   expect(asked).toEqual([]);
 });
 
-test('refuses an image by tag as a pin', { timeout: 300_000 }, () => {
+test('refuses an image by tag as a pin', () => {
   const { status, said } = script('k8s-pin', [
     '--pulsebox',
     'registry/pulsebox:1.0',
@@ -85,7 +85,7 @@ test('refuses an image by tag as a pin', { timeout: 300_000 }, () => {
   expect(said).toMatch(/expected --postgres/);
 });
 
-test('the dry run of the quickstart checks everything, and asks no cluster', { timeout: 300_000 }, () => {
+test('the dry run of the quickstart checks everything, and asks no cluster', () => {
   const { status, said, asked } = shown('quickstart.md', 'npm run k8s:deploy');
   expect(said).toMatch(/rollout status deployment\/worker[^]+nothing was applied/);
   expect([status, asked]).toEqual([0, []]);

@@ -9,9 +9,7 @@ import { expect, inject, onTestFinished, test } from 'vitest';
 import { parse } from '../../scripts/k8s/render.ts';
 import { K8S } from '../../scripts/k8s/targets.ts';
 
-test('a role that may only read the log is enough, and sees how far a group is behind', {
-  timeout: 300_000,
-}, async () => {
+test('a role that may only read the log is enough, and sees how far a group is behind', async () => {
   const db = await createTestDatabase(inject('serverUrl'));
   // Roles are the server's, which other tests share.
   const role = `pulsebox_lag_${randomBytes(4).toString('hex')}`;

@@ -107,7 +107,6 @@ describe('alerts', () => {
 
   test.skipIf(!isOnPath('promtool'))(
     "pass promtool's tests (skipped where Debian's package prometheus is missing)",
-    { timeout: 300_000 },
     () => {
       const promtool = (...args: readonly string[]): string =>
         execFileSync('promtool', args, { encoding: 'utf8', cwd: MONITORING });

@@ -26,16 +26,14 @@ function waitFor(args: readonly string[], databaseUrl: string): { status: number
   return { status, said: stdout + stderr };
 }
 
-test('passes once the database takes the credentials and has the schema', { timeout: 300_000 }, async () => {
+test('passes once the database takes the credentials and has the schema', async () => {
   const database = await createTestDatabase(inject('serverUrl'));
   onTestFinished(() => database.drop());
   expect(waitFor(['postgres', '60'], database.url).status).toBe(0);
   expect(waitFor(['schema', '60'], database.url).status).toBe(0);
 });
 
-test('gives up on a schema that is not there, and says who should have made it', {
-  timeout: 300_000,
-}, async () => {
+test('gives up on a schema that is not there, and says who should have made it', async () => {
   const database = await createTestDatabase(inject('serverUrl'), { migrated: false });
   onTestFinished(() => database.drop());
   expect(waitFor(['postgres', '60'], database.url).status).toBe(0);
@@ -44,9 +42,7 @@ test('gives up on a schema that is not there, and says who should have made it',
   expect(said).toMatch(/has the migration Job of this version run\?/);
 });
 
-test('does not take a port that answers for a session: a wrong password is refused, and no password is shown', {
-  timeout: 300_000,
-}, () => {
+test('does not take a port that answers for a session: a wrong password is refused, and no password is shown', () => {
   const url = new URL(inject('serverUrl'));
   url.password = 'not-the-password';
   const { status, said } = waitFor(['postgres', '3'], url.href);

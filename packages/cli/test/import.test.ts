@@ -5,15 +5,13 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { createTestDatabase, eventually, runProgram } from '@pulsebox/test-support';
 import type { TestDatabase } from '@pulsebox/test-support';
-import { afterAll, beforeAll, beforeEach, describe, expect, inject, test, vi } from 'vitest';
+import { afterAll, beforeAll, beforeEach, describe, expect, inject, test } from 'vitest';
 import { followImport } from '../src/import-progress.ts';
 import type { Terminal } from '../src/terminal.ts';
 import { MAIN, pulsebox } from './pulsebox.ts';
 import type { Ran, RunOptions } from './pulsebox.ts';
 
 // Each command is a process of its own, and a busy machine takes seconds to start one.
-vi.setConfig({ testTimeout: 120_000 });
-
 let database: TestDatabase;
 let base: string;
 let storage: string;

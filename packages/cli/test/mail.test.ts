@@ -4,13 +4,11 @@ import { spawn } from 'node:child_process';
 import { randomBytes } from 'node:crypto';
 import { createTestDatabase, eventually, startGmailStandIn } from '@pulsebox/test-support';
 import type { GmailStandIn, TestDatabase } from '@pulsebox/test-support';
-import { afterAll, beforeAll, beforeEach, expect, inject, test, vi } from 'vitest';
+import { afterAll, beforeAll, beforeEach, expect, inject, test } from 'vitest';
 import { BARE, MAIN, pulsebox } from './pulsebox.ts';
 import type { Ran } from './pulsebox.ts';
 
 // Each of several commands is a process.
-vi.setConfig({ testTimeout: 180_000 });
-
 const OLD_KEY = randomBytes(32).toString('base64');
 const NEW_KEY = randomBytes(32).toString('hex');
 

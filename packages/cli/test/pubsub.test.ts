@@ -2,12 +2,10 @@
 
 import { createTestDatabase } from '@pulsebox/test-support';
 import type { TestDatabase } from '@pulsebox/test-support';
-import { afterAll, beforeAll, expect, inject, test, vi } from 'vitest';
+import { afterAll, beforeAll, expect, inject, test } from 'vitest';
 import { pulsebox } from './pulsebox.ts';
 
 // Each of several commands is a process.
-vi.setConfig({ testTimeout: 180_000 });
-
 let db: TestDatabase;
 let env: { DATABASE_URL: string };
 

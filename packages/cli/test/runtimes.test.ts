@@ -2,12 +2,10 @@
 
 import { createTestDatabase, startKubernetesStandIn } from '@pulsebox/test-support';
 import type { KubernetesStandIn, TestDatabase } from '@pulsebox/test-support';
-import { afterAll, beforeAll, beforeEach, expect, inject, test, vi } from 'vitest';
+import { afterAll, beforeAll, beforeEach, expect, inject, test } from 'vitest';
 import { pulsebox } from './pulsebox.ts';
 
 /** Each command is a process of its own. */
-vi.setConfig({ testTimeout: 240_000 });
-
 let db: TestDatabase;
 let kube: KubernetesStandIn;
 let env: Record<string, string>;

@@ -3,11 +3,9 @@
 import { gzipSync } from 'node:zlib';
 import { importFaults, requestImport } from '@pulsebox/imports';
 import { transaction } from '@pulsebox/postgres';
-import { afterAll, afterEach, beforeAll, describe, expect, inject, test, vi } from 'vitest';
+import { afterAll, afterEach, beforeAll, describe, expect, inject, test } from 'vitest';
 import { native, ndjson, openDesk } from './import-desk.ts';
 import type { ImportDesk } from './import-desk.ts';
-
-vi.setConfig({ testTimeout: 120_000 });
 
 let desk: ImportDesk;
 

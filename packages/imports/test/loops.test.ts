@@ -12,12 +12,10 @@ import { createLogger } from '@pulsebox/loop';
 import type { Loop } from '@pulsebox/loop';
 import type { OutboxEvent } from '@pulsebox/outbox';
 import { Registry } from 'prom-client';
-import { afterAll, afterEach, beforeAll, beforeEach, expect, inject, test, vi } from 'vitest';
+import { afterAll, afterEach, beforeAll, beforeEach, expect, inject, test } from 'vitest';
 import { readRows } from '../src/rows.ts';
 import { native, ndjson, openDesk } from './import-desk.ts';
 import type { ImportDesk } from './import-desk.ts';
-
-vi.setConfig({ testTimeout: 120_000 });
 
 let desk: ImportDesk;
 let jobs: Jobs;

@@ -31,9 +31,7 @@ function refuses(port: number): Promise<boolean> {
   });
 }
 
-test('start and stop in any order and number: every worker ends with 0, closes once, and leaves no port', {
-  timeout: 120_000,
-}, async () => {
+test('start and stop in any order and number: every worker ends with 0, closes once, and leaves no port', async () => {
   // s: start, S: stop, all called in the same instant.
   const orders = ['s', 'S', 'sS', 'Ss', 'sSsS', 'ssSS', 'SsSs', 'SSSss', 'sSS', 'ssS'];
   const runs = Array.from({ length: 3 }, () => orders).flat();

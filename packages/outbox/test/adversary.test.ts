@@ -110,7 +110,7 @@ test('replays, discards, redrives, changes of lanes and kills at once lose nothi
           const { rows } = await pool.query<{ n: string }>('select count(*) as n from delivered');
           return Number(rows[0]!.n) > Number(before) + 10;
         },
-        { withinMs: 60_000, message: `nothing is delivered any more: ${worker.output().slice(-2_000)}` },
+        { message: `nothing is delivered any more: ${worker.output().slice(-2_000)}` },
       );
       worker.kill('SIGKILL');
       await worker.exited;
@@ -125,7 +125,7 @@ test('replays, discards, redrives, changes of lanes and kills at once lose nothi
         const status = await groupStatus(operators);
         return status.every(({ lag, parked, dead }) => lag === 0 && parked === 0 && dead === 0);
       },
-      { withinMs: 120_000, message: `it never ends: ${worker.output().slice(-2_000)}` },
+      { message: `it never ends: ${worker.output().slice(-2_000)}` },
     );
   } finally {
     ended.abort();
@@ -157,7 +157,7 @@ test('replays, discards, redrives, changes of lanes and kills at once lose nothi
   expect(written.filter((label) => !seen.has(label) && !discarded.has(label))).toEqual([]);
   for (const [key, labels] of firstOf)
     expect(labels, key).toEqual(written.filter((label) => label.startsWith(`${key}#`) && seen.has(label)));
-}, 300_000);
+});
 
 test('a group that is retired with parked events leaves nothing, and what stood behind does not come back', async () => {
   const group = 'retired';

@@ -30,7 +30,7 @@ beforeAll(async () => {
     from generate_series(1, $3::int) n`;
   await pool.query(write, ['big', 1_000, IN_BIG]);
   await pool.query(write, ['small', 50, 5_000]);
-}, 120_000);
+});
 
 afterAll(async () => {
   await database.drop();

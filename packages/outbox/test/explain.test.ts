@@ -73,7 +73,7 @@ beforeAll(async () => {
     `insert into pulsebox.lease (name, token, holder, expires_at)
      values ('outbox/caught-up/0', 2, 'x', now() + interval '1 hour')`,
   );
-}, 120_000);
+});
 
 afterAll(async () => {
   await database.drop();
@@ -112,7 +112,7 @@ describe.each([['never analysed'], ['analysed']])('on a log that was %s', (state
     );
     if (rows[0]?.analysed !== false) throw new Error('the log is analysed already');
     if (state === 'analysed') await database.pool.query('analyze');
-  }, 120_000);
+  });
 
   test('READ_BATCH caught up looks at a few pages', async () => {
     expectFrugal(await planOf(database.pool, READ_BATCH, values(caughtUp)), { pages: 60, sortedRows: 0 });

@@ -146,7 +146,7 @@ test('a lane that is handed over is told of, so that everybody else sees who has
   await requestHandover(database.pool, { name: laneLeaseName({ group, lane: 0 }), wantedBy: 'two' });
   await announceLanes(database.pool, group);
   // That one, and that of the holder.
-  await eventually(() => notices >= 2, { withinMs: 120_000 });
+  await eventually(() => notices >= 2);
 });
 
 test('what moves while a worker looks at who holds what makes it look once more', async () => {

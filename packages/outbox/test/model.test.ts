@@ -299,7 +299,7 @@ test('cursor and lease do what a model of them does, whatever writers and two ho
     fc.asyncProperty(scripts, async (commands) => play(commands, database.pool)),
     { numRuns: 300, interruptAfterTimeLimit: 8_000, markInterruptAsFailure: false, endOnFailure: false },
   );
-}, 120_000);
+});
 
 test('the model notices a reader without late events, and says so in a few commands', async () => {
   const part = ') found\n';
@@ -318,4 +318,4 @@ test('the model notices a reader without late events, and says so in a few comma
   const story = fc.stringify(result.counterexample);
   expect(story).toContain('asks for the lease');
   expect(story).toContain('emits');
-}, 120_000);
+});

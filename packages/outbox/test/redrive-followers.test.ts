@@ -6,7 +6,7 @@ import type { RunningRelay } from './relay-runner.ts';
 const lane = parkingLane();
 
 async function nothingParked(one: RunningRelay): Promise<void> {
-  await eventually(async () => (await lane.parked(one)).length === 0, { withinMs: 60_000 });
+  await eventually(async () => (await lane.parked(one)).length === 0);
 }
 
 function labels(key: string, from: number, to: number): string[] {
@@ -30,7 +30,7 @@ describe.each(['rows', 'pg-boss'] as const)('on a schedule kept by %s', (schedul
     });
     await lane.reading(one);
     await lane.commit(...labels('k', 1, 1_001));
-    await eventually(async () => (await lane.parked(one)).length === 1_001, { withinMs: 60_000 });
+    await eventually(async () => (await lane.parked(one)).length === 1_001);
     fails = false;
     await lane.pool.query(
       `update outbox.parked set state = 'parked', attempts = 0, next_attempt_at = now()

@@ -45,7 +45,7 @@ beforeAll(async () => {
   await pool.query(
     `insert into outbox.event (topic, key, payload) select 't', 'hot', '{}' from generate_series(1, 1000)`,
   );
-}, 120_000);
+});
 
 afterAll(async () => {
   await database.drop();

@@ -6,12 +6,9 @@ import type { RoomOutcome } from '../src/log/partitions.ts';
 /** `makeRoom` once nobody stands in its way: an autovacuum of the log does, whenever it comes. */
 export async function makeRoomOnceFree(db: Queryable, size?: number): Promise<RoomOutcome> {
   let outcome: RoomOutcome = 'busy';
-  await eventually(
-    async () => {
-      outcome = await makeRoom(db, size);
-      return outcome !== 'busy';
-    },
-    { withinMs: 120_000 },
-  );
+  await eventually(async () => {
+    outcome = await makeRoom(db, size);
+    return outcome !== 'busy';
+  });
   return outcome;
 }

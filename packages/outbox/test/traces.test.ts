@@ -223,11 +223,11 @@ describe('emit', () => {
         expect(events).toHaveLength(1);
       },
     });
-    await eventually(() => running.ticks() > 0, { withinMs: 120_000 });
+    await eventually(() => running.ticks() > 0);
     const active = await inApplicationSpan(() =>
       emit(db.pool, { topic: 'c', payload: 1 }, { autocommit: true }),
     );
-    await eventually(() => running.handled.length === 1, { withinMs: 120_000 });
+    await eventually(() => running.handled.length === 1);
     await running.stop();
     const [, traceId, spanId] = active.split('-');
     const calls = recorded.spans().filter(({ name }) => name === 'process c');

@@ -294,7 +294,7 @@ describe.each(pubsubServers)('with %s', (name, start) => {
     for (const id of cuts) {
       const failures = pulling?.errors.length ?? 0;
       proxy.cut();
-      await eventually(() => (pulling?.errors.length ?? 0) > failures, { withinMs: 90_000 });
+      await eventually(() => (pulling?.errors.length ?? 0) > failures);
       await topic.notify('ada@example.com', id);
       proxy.restore();
       // Made again: of what is published from now on, some comes at once.
@@ -304,7 +304,7 @@ describe.each(pubsubServers)('with %s', (name, start) => {
           await topic.notify('bob@example.com', id * 1_000 + (later += 1));
           return Number((await emittedFor(bob)).at(-1) ?? 0) > id * 1_000;
         },
-        { withinMs: 60_000, everyMs: 250 },
+        { everyMs: 250 },
       );
       // Nothing lost: what was published while there was no connection comes as well.
       await eventually(async () => (await emittedFor(ada)).at(-1) === String(id), { withinMs: 300_000 });
@@ -319,7 +319,7 @@ describe.each(pubsubServers)('with %s', (name, start) => {
     expect(error).toMatchObject({ code: 'PUBSUB_STREAM_LOST', hint: expect.stringContaining('by itself') });
     proxy.restore();
     await topic.notify('ada@example.com', 1);
-    await eventually(async () => (await emittedFor(ada)).length === 1, { withinMs: 90_000 });
+    await eventually(async () => (await emittedFor(ada)).length === 1);
   });
 
   test('a subscription that does not exist is named, and read as soon as somebody has made it', async () => {

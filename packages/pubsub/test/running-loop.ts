@@ -3,11 +3,8 @@
 import { setTimeout as delay } from 'node:timers/promises';
 import { createLogger } from '@pulsebox/loop';
 import type { Loop } from '@pulsebox/loop';
-import { vi } from 'vitest';
 
 // Long on a machine that is busy with something else: no test here is about how fast it is.
-vi.setConfig({ testTimeout: 180_000 });
-
 export interface RunningLoop {
   /** What its ticks threw, in order. */
   readonly errors: unknown[];

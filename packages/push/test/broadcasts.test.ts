@@ -1,9 +1,9 @@
 // A message for everybody: its job, where it goes on, and what it tells.
 
+import { eventually } from '@pulsebox/test-support';
 import { afterEach, beforeEach, expect, inject, test } from 'vitest';
 import { loopOf, openPushDesk } from './push-desk.ts';
 import type { GivenEvent, PushDesk } from './push-desk.ts';
-import { eventually } from './patience.ts';
 
 const toAll: GivenEvent = { topic: 'push.broadcast', payload: { payload: { title: 'To all' } } };
 
@@ -40,7 +40,7 @@ test('the handler does not wait for it: a job streams through everybody, and say
   expect(await desk.work('push-broadcast')).toBe(1);
   expect(desk.service.counts.requests).toBe(2_500);
   expect(await job()).toEqual([{ state: 'completed', output: { sent: 2_500 } }]);
-}, 180_000);
+});
 
 test('a batch that is delivered again makes no second job, not even when the first has ended', async () => {
   await crowd(3);

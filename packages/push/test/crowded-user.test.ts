@@ -2,13 +2,11 @@
 
 import { createTestDatabase } from '@pulsebox/test-support';
 import type { TestDatabase } from '@pulsebox/test-support';
-import { afterAll, beforeAll, expect, inject, test, vi } from 'vitest';
+import { afterAll, beforeAll, expect, inject, test } from 'vitest';
 import { fanOut, SELECT_DELIVERIES } from '../src/fan-out.ts';
 import { createMessage } from '../src/message.ts';
 
 // A busy machine is no fault.
-vi.setConfig({ testTimeout: 300_000 });
-
 const CROWD = 100_000;
 
 let database: TestDatabase;
@@ -23,7 +21,7 @@ beforeAll(async () => {
     [CROWD],
   );
   await database.pool.query('analyze app.push_subscriptions');
-}, 120_000);
+});
 afterAll(async () => {
   await database.drop();
 });
@@ -54,7 +52,7 @@ test('all of a hundred thousand subscriptions come once, a page at a time, and t
     [3, CROWD - anns],
   ]);
   expect(largest).toBe(5_000);
-}, 120_000);
+});
 
 test('the last page costs what the first one does', async () => {
   const pagesRead = async (after: number): Promise<number> => {

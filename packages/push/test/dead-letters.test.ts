@@ -2,13 +2,11 @@
 // again.
 
 import { replayDead } from '@pulsebox/outbox';
-import { afterEach, beforeEach, expect, inject, test, vi } from 'vitest';
+import { afterEach, beforeEach, expect, inject, test } from 'vitest';
 import { notification, openPushDesk } from './push-desk.ts';
 import type { GivenEvent, PushDesk } from './push-desk.ts';
 
 // A busy machine is no fault.
-vi.setConfig({ testTimeout: 300_000 });
-
 const toAll: GivenEvent = {
   topic: 'push.broadcast',
   payload: { payload: { title: 'To all' } },

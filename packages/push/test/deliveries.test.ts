@@ -2,13 +2,11 @@
 
 import { startPushService } from '@pulsebox/test-support';
 import type { PushService } from '@pulsebox/test-support';
-import { afterEach, beforeEach, expect, inject, test, vi } from 'vitest';
+import { afterEach, beforeEach, expect, inject, test } from 'vitest';
 import { notification, openPushDesk } from './push-desk.ts';
 import type { PushDesk } from './push-desk.ts';
 
 // A busy machine is no fault.
-vi.setConfig({ testTimeout: 300_000 });
-
 let desk: PushDesk;
 let other: PushService;
 
@@ -400,4 +398,4 @@ test('when there are more subscriptions than a page of the fan-out holds, all of
     `select count(*)::int as n from push.delivery where outcome = 'sent'`,
   );
   expect(rows).toEqual([{ n: 5_050 }]);
-}, 180_000);
+});

@@ -4,7 +4,7 @@
 import { existsSync, readdirSync, readlinkSync } from 'node:fs';
 import { createMessage, createPushSender, generateVapidKeys } from '@pulsebox/push';
 import type { Outcome, PushSender, PushSenderOptions } from '@pulsebox/push';
-import { browserKeys, startPushService } from '@pulsebox/test-support';
+import { browserKeys, eventually, startPushService } from '@pulsebox/test-support';
 import { expect, onTestFinished, test } from 'vitest';
 import {
   NGHTTP2_ENHANCE_YOUR_CALM,
@@ -15,7 +15,6 @@ import {
   startSilent,
 } from './hostile-service.ts';
 import type { HostileService } from './hostile-service.ts';
-import { eventually } from './patience.ts';
 
 const vapid = { ...generateVapidKeys(), subject: 'mailto:push@pulsebox.example' };
 const message = createMessage({ title: 'Hello' });

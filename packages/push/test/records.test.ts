@@ -2,12 +2,12 @@
 
 import { openJobs } from '@pulsebox/jobs';
 import { createLogger } from '@pulsebox/loop';
+import { eventually } from '@pulsebox/test-support';
 import { afterEach, beforeEach, expect, inject, test } from 'vitest';
 import { runLanes } from '../src/lanes.ts';
 import { createRecorder } from '../src/recorder.ts';
 import { loopOf, notification, openPushDesk } from './push-desk.ts';
 import type { PushDesk } from './push-desk.ts';
-import { eventually } from './patience.ts';
 
 let desk: PushDesk;
 

@@ -3,10 +3,9 @@
 import { createECDH, ECDH } from 'node:crypto';
 import { createMessage, createPushSender, generateVapidKeys } from '@pulsebox/push';
 import type { Outcome, PushSender, PushSenderOptions } from '@pulsebox/push';
-import { createCertificate, startPushService } from '@pulsebox/test-support';
+import { createCertificate, eventually, startPushService } from '@pulsebox/test-support';
 import type { BrowserSubscription, PushService, PushServiceOptions } from '@pulsebox/test-support';
 import { expect, onTestFinished, test } from 'vitest';
-import { eventually } from './patience.ts';
 
 const keys = generateVapidKeys();
 const vapid = { ...keys, subject: 'mailto:push@pulsebox.example' };

@@ -3,11 +3,9 @@
 import { listSubscriptions, subscribe, unsubscribe } from '@pulsebox/push';
 import { browserKeys, createTestDatabase } from '@pulsebox/test-support';
 import type { TestDatabase } from '@pulsebox/test-support';
-import { afterAll, beforeAll, beforeEach, expect, inject, test, vi } from 'vitest';
+import { afterAll, beforeAll, beforeEach, expect, inject, test } from 'vitest';
 
 // A busy machine is no fault.
-vi.setConfig({ testTimeout: 300_000 });
-
 let database: TestDatabase;
 
 beforeAll(async () => {

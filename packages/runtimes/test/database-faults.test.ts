@@ -7,13 +7,11 @@ import { runRound } from '../src/round.ts';
 import { tcpProxy } from '@pulsebox/test-support';
 import type { TcpProxy } from '@pulsebox/test-support';
 import type { Pool } from 'pg';
-import { afterAll, beforeAll, beforeEach, expect, inject, test, vi } from 'vitest';
+import { afterAll, beforeAll, beforeEach, expect, inject, test } from 'vitest';
 import { CAP, RULES, runtimesWorld, SPEC } from './runtimes-world.ts';
 import type { RuntimesWorld } from './runtimes-world.ts';
 
 /** A busy machine takes its time. */
-vi.setConfig({ testTimeout: 120_000 });
-
 const quiet = createLogger({ worker: 'test', level: 'silent' });
 const never = new AbortController().signal;
 
@@ -112,7 +110,7 @@ test('a database that answers nothing fails ticks, is no stall, and is gone on w
         await loop.tick(context).catch(() => undefined);
         return (await world.runtime('ada')).state;
       },
-      { timeout: 60_000 },
+      { timeout: 120_000 },
     )
     .toBe('running');
   await loop.stop?.();

@@ -7,13 +7,11 @@ import type { Cluster } from '@pulsebox/runtimes';
 import { createLogger } from '@pulsebox/loop';
 import { eventually, failure, freePort, tooManyRequests } from '@pulsebox/test-support';
 import { readFile, writeFile } from 'node:fs/promises';
-import { afterAll, beforeAll, beforeEach, expect, inject, test, vi } from 'vitest';
+import { afterAll, beforeAll, beforeEach, expect, inject, test } from 'vitest';
 import { CAP, RULES, runtimesWorld, SPEC } from './runtimes-world.ts';
 import type { RuntimesWorld } from './runtimes-world.ts';
 
 /** A busy machine takes its time. */
-vi.setConfig({ testTimeout: 120_000 });
-
 const OLD = { orphanAgeMs: 0 };
 
 let world: RuntimesWorld;
@@ -85,7 +83,7 @@ test('a Pod that is created after its start was stopped does not leak, and its p
   await world.round({ cap });
   expect(await world.runtime('ada')).toMatchObject({ state: 'stopping', placed: true });
   expect(await world.runtime('bob')).toMatchObject({ state: 'starting', placed: false });
-  await expect.poll(() => world.pod('ada'), { timeout: 15_000 }).toBeDefined();
+  await expect.poll(() => world.pod('ada'), { timeout: 120_000 }).toBeDefined();
   for (let rounds = 0; rounds < 4; rounds += 1) await world.round({ cap });
   expect(await world.runtime('ada')).toMatchObject({ state: 'stopped', placed: false });
   expect(await world.runtime('bob')).toMatchObject({ state: 'running' });
@@ -131,7 +129,7 @@ test('a request that was refused says nothing of one before it whose answer was 
   await world.wish('stop', 'ada');
   await world.round();
   expect(await world.runtime('ada')).toMatchObject({ state: 'stopping', placed: true });
-  await expect.poll(() => world.pod('ada'), { timeout: 15_000 }).toBeDefined();
+  await expect.poll(() => world.pod('ada'), { timeout: 120_000 }).toBeDefined();
   for (let rounds = 0; rounds < 3; rounds += 1) await world.round();
   expect(await world.runtime('ada')).toMatchObject({ state: 'stopped' });
   expect(world.pod('ada')).toBeUndefined();
@@ -278,7 +276,7 @@ test('two reapers at once, against starts and stops, leave what is wished and no
           .objects('pods')
           .filter(({ metadata }) => metadata.deletionTimestamp === undefined).length;
       },
-      { timeout: 20_000 },
+      { timeout: 120_000 },
     )
     .toBe(4);
   for (let rounds = 0; rounds < 4; rounds += 1) await both();

@@ -8,12 +8,10 @@ import { promisify } from 'node:util';
 import { podOf, serviceOf } from '../src/manifests.ts';
 import { startKubernetesStandIn } from '@pulsebox/test-support';
 import type { KubernetesStandIn } from '@pulsebox/test-support';
-import { afterAll, beforeAll, describe, expect, test, vi } from 'vitest';
+import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { SPEC } from './runtimes-world.ts';
 
 /** A busy machine takes its time. */
-vi.setConfig({ testTimeout: 120_000 });
-
 const KUBECTL = (process.env['PATH'] ?? '')
   .split(':')
   .map((folder) => `${folder}/kubectl`)

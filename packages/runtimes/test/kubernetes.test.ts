@@ -6,12 +6,10 @@ import type { Cluster } from '@pulsebox/runtimes';
 import { failure, startKubernetesStandIn, tooManyRequests } from '@pulsebox/test-support';
 import type { KubernetesAnswer, KubernetesFault, KubernetesStandIn } from '@pulsebox/test-support';
 import { writeFile } from 'node:fs/promises';
-import { afterAll, afterEach, beforeAll, expect, test, vi } from 'vitest';
+import { afterAll, afterEach, beforeAll, expect, test } from 'vitest';
 import { SPEC } from './runtimes-world.ts';
 
 /** A busy machine takes its time. */
-vi.setConfig({ testTimeout: 120_000 });
-
 const never = new AbortController().signal;
 
 let kube: KubernetesStandIn;

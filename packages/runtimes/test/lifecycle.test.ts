@@ -3,13 +3,11 @@
 import { runtimeName } from '../src/runtime-name.ts';
 import { eventually, failure } from '@pulsebox/test-support';
 import type { PodBehaviour } from '@pulsebox/test-support';
-import { afterAll, beforeAll, beforeEach, expect, inject, test, vi } from 'vitest';
+import { afterAll, beforeAll, beforeEach, expect, inject, test } from 'vitest';
 import { runtimesWorld } from './runtimes-world.ts';
 import type { RuntimesWorld } from './runtimes-world.ts';
 
 /** A busy machine takes its time. */
-vi.setConfig({ testTimeout: 120_000 });
-
 let world: RuntimesWorld;
 
 beforeAll(async () => {

@@ -2,13 +2,11 @@
 
 import { GIVE_PLACES, givePlaces, LOCK_PLACES } from '../src/places.ts';
 import { eventually } from '@pulsebox/test-support';
-import { afterAll, beforeAll, beforeEach, expect, inject, test, vi } from 'vitest';
+import { afterAll, beforeAll, beforeEach, expect, inject, test } from 'vitest';
 import { runtimesWorld } from './runtimes-world.ts';
 import type { RuntimesWorld } from './runtimes-world.ts';
 
 /** A busy machine takes its time. */
-vi.setConfig({ testTimeout: 120_000 });
-
 let world: RuntimesWorld;
 
 beforeAll(async () => {

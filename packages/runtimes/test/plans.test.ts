@@ -4,11 +4,9 @@ import { GIVE_PLACES } from '../src/places.ts';
 import { RELEVANT_RUNTIMES } from '../src/runtime-row.ts';
 import { createTestDatabase } from '@pulsebox/test-support';
 import type { TestDatabase } from '@pulsebox/test-support';
-import { afterAll, beforeAll, expect, inject, test, vi } from 'vitest';
+import { afterAll, beforeAll, expect, inject, test } from 'vitest';
 
 /** A busy machine takes its time. */
-vi.setConfig({ testTimeout: 120_000 });
-
 let db: TestDatabase;
 
 beforeAll(async () => {
@@ -24,7 +22,7 @@ beforeAll(async () => {
   );
   await db.pool.query(`update app.agent_runtimes set placed_at = now() where user_id = 'user-1'`);
   await db.pool.query('vacuum analyze app.agent_runtimes');
-}, 120_000);
+});
 afterAll(async () => {
   await db.drop();
 });

@@ -130,7 +130,7 @@ test('a database that answers nothing in mid-batch ends in an error, and what wa
   proxy.restore();
   await lane.deliver(handler, upserted(ids));
   expect(await documents()).toBe(2);
-}, 120_000);
+});
 
 test('vectors of many documents are made anew in pages that the database can bear', async () => {
   const ids = await writeItems(

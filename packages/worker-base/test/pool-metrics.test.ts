@@ -6,9 +6,7 @@ import { documentedFamilies, eventually, servedFamilies } from '@pulsebox/test-s
 import { poolMetrics } from '@pulsebox/worker-base';
 import { expect, inject, onTestFinished, test } from 'vitest';
 
-test('docs/metrics.md lists the gauges, which say who has a connection and who waits for one', {
-  timeout: 120_000,
-}, async () => {
+test('docs/metrics.md lists the gauges, which say who has a connection and who waits for one', async () => {
   const registry = createRegistry();
   const pool = createPool({
     connection: { connectionString: inject('serverUrl') },

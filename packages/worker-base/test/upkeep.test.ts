@@ -9,11 +9,9 @@ import { createTestDatabase, documentedFamilies, servedFamilies } from '@pulsebo
 import type { TestDatabase } from '@pulsebox/test-support';
 import { scheduleWatch, upkeep, upkeepMetrics, upkeepQueue, upkeepTasks } from '@pulsebox/worker-base';
 import type { UpkeepMetrics, UpkeepTask } from '@pulsebox/worker-base';
-import { afterAll, beforeAll, beforeEach, expect, inject, test, vi } from 'vitest';
+import { afterAll, beforeAll, beforeEach, expect, inject, test } from 'vitest';
 
 /** A busy machine takes its time. */
-vi.setConfig({ testTimeout: 120_000 });
-
 const quiet = createLogger({ worker: 'test', level: 'silent' });
 
 let db: TestDatabase;

@@ -1,7 +1,7 @@
 // Waits for a state that another process or a background task brings about.
 
 export interface EventuallyOptions {
-  /** How long to keep looking, in milliseconds. Generous: it only matters when the state never comes. Default 60,000. */
+  /** How long to keep looking, in milliseconds. Generous: it only matters when the state never comes. Default 120,000. */
   readonly withinMs?: number;
   readonly everyMs?: number;
   readonly message?: string;
@@ -12,7 +12,7 @@ export async function eventually<T>(
   look: () => Promise<T | undefined | false> | T | undefined | false,
   options: EventuallyOptions = {},
 ): Promise<T> {
-  const deadline = performance.now() + (options.withinMs ?? 60_000);
+  const deadline = performance.now() + (options.withinMs ?? 120_000);
   let lastError: unknown;
   while (performance.now() < deadline) {
     try {

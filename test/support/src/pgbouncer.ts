@@ -57,7 +57,7 @@ max_client_conn = 200
   const url = new URL(targetUrl);
   url.hostname = '127.0.0.1';
   url.port = String(port);
-  await eventually(() => answers(url.href), { withinMs: 90_000 }).catch(() => {
+  await eventually(() => answers(url.href)).catch(() => {
     pooler.kill('SIGKILL');
     throw new Error(`PgBouncer did not start:\n${said}`);
   });

@@ -66,9 +66,7 @@ export function runProgram(entry: string, options: ProgramOptions = {}): Program
         .filter((line) => line.startsWith('{'))
         .map((line) => JSON.parse(line) as Record<string, unknown>),
     says: async (text) => {
-      await eventually(() => output.includes(text), {
-        withinMs: 90_000,
-      }).catch(() => {
+      await eventually(() => output.includes(text)).catch(() => {
         throw new Error(`expected the output to contain "${text}", got:\n${output}`);
       });
     },
