@@ -10,6 +10,7 @@ import { createLogger } from '@pulsebox/loop';
 import { transaction } from '@pulsebox/postgres';
 import { createTestDatabase } from '@pulsebox/test-support';
 import type { TestDatabase } from '@pulsebox/test-support';
+import { afterAll, afterEach, beforeAll, inject } from 'vitest';
 import { runImport } from '../src/run-import.ts';
 import type { ImportOutcome, RunOptions } from '../src/run-import.ts';
 
@@ -113,6 +114,21 @@ export async function openDesk(serverUrl: string): Promise<ImportDesk> {
     },
   };
   return desk;
+}
+
+/** One desk for the file, cleared after each test. To be called where hooks are. */
+export function deskOfFile(give: (desk: ImportDesk) => void): void {
+  let desk: ImportDesk;
+  beforeAll(async () => {
+    desk = await openDesk(inject('serverUrl'));
+    give(desk);
+  });
+  afterAll(async () => {
+    await desk.close();
+  });
+  afterEach(async () => {
+    await desk.clear();
+  });
 }
 
 /** A row in the native form. */

@@ -8,23 +8,16 @@ import { gzipSync } from 'node:zlib';
 import { cancelImport, pauseImport, resumeImport, retryImport } from '@pulsebox/imports';
 import { eventually, runProgram } from '@pulsebox/test-support';
 import fc from 'fast-check';
-import { afterAll, afterEach, beforeAll, expect, inject, test } from 'vitest';
+import { expect, test } from 'vitest';
 import type { RunOptions } from '../src/run-import.ts';
 import { beginRun, recordChunk } from '../src/run-record.ts';
-import { native, ndjson, openDesk } from './import-desk.ts';
+import { deskOfFile, native, ndjson } from './import-desk.ts';
 import type { ImportDesk } from './import-desk.ts';
 
-// Workers are processes, and a busy machine takes seconds to start one.
 let desk: ImportDesk;
 
-beforeAll(async () => {
-  desk = await openDesk(inject('serverUrl'));
-});
-afterAll(async () => {
-  await desk.close();
-});
-afterEach(async () => {
-  await desk.clear();
+deskOfFile((opened) => {
+  desk = opened;
 });
 
 const FIXTURE = fileURLToPath(new URL('./fixtures/run-imports.ts', import.meta.url));
