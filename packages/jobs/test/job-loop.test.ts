@@ -1,6 +1,6 @@
 import { createWorker } from '@pulsebox/loop';
 import { createPool } from '@pulsebox/postgres';
-import { createTestDatabase, eventually, freePort, tcpProxy } from '@pulsebox/test-support';
+import { createTestDatabase, eventually, tcpProxy } from '@pulsebox/test-support';
 import type { TcpProxy, TestDatabase } from '@pulsebox/test-support';
 import { afterAll, afterEach, beforeAll, describe, expect, inject, test } from 'vitest';
 import { jobLoop, openJobs } from '../src/index.ts';
@@ -407,13 +407,12 @@ describe('in a worker', () => {
     const queue = newQueue();
     await jobs.ensureQueue(queue);
     await jobs.send(queue, { n: 1 });
-    const port = await freePort();
     let silent = false;
     const worker = createWorker({
       name: 'test',
       version: '0',
       log: quiet,
-      port,
+      port: 0,
       portVariable: 'PORT',
       once: false,
       stalenessMultiplier: 1,
@@ -434,7 +433,7 @@ describe('in a worker', () => {
     });
     await worker.start();
     await eventually(async () => (await states(queue))[0] === 'active');
-    const health = async (): Promise<number> => (await fetch(`http://127.0.0.1:${port}/health`)).status;
+    const health = async (): Promise<number> => (await fetch(`http://127.0.0.1:${worker.port}/health`)).status;
     // Longer than the stale time of five seconds, in which the job does nothing but beat.
     const until = performance.now() + 6_000;
     await eventually(async () => {
