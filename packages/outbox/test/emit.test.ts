@@ -267,6 +267,23 @@ describe('in SQL', () => {
     await expect(database.pool.query(sql)).rejects.toThrow(message);
   });
 
+  test('the size of an event is judged by functions of PostgreSQL, whatever a producer has put before them', async () => {
+    await withClient(async (client) => {
+      // Rolled back with the connection's return.
+      await client.query('begin');
+      await client.query(`
+        create schema before;
+        create function before.pg_column_size(jsonb) returns integer return 1;
+        create function before.octet_length(text) returns integer return 1;
+        create function before.never_more(integer, integer) returns boolean return true;
+        create operator before.<= (function = before.never_more, leftarg = integer, rightarg = integer);
+        set local search_path = before, pg_catalog`);
+      await expect(
+        client.query(`select outbox.emit('a', to_jsonb(array_fill(1e131071, '{150}')))`),
+      ).rejects.toThrow('event_payload_size');
+    });
+  });
+
   test('an event takes its transaction id before its position: the rule for late events rests on it', async () => {
     const { rows } = await database.pool.query<{ column: string }>(
       `select attname as column from pg_attribute

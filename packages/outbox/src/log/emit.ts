@@ -32,9 +32,14 @@ const INSERT_EVENTS = `
   order by n
   returning seq`;
 
-/** Result: the position. $1 topic, $2 key, $3 payload, $4 headers. Inserts only. */
-const INSERT_EVENT = `
-  insert into outbox.event (topic, key, payload, headers) values ($1, $2, $3, $4) returning seq`;
+/**
+ * Result: the position. $1 topic, $2 key, $3 payload, $4 headers. Inserts only.
+ *
+ * The function's plan is kept with the session, whoever it is lent to by a pooler. An insert of our own would be planned
+ * each time, partitions and all: 11 µs more of the server's processor, a tenth.
+ */
+const EMIT_EVENT = `
+  select outbox.emit(topic => $1, key => $2, payload => $3, headers => $4) as seq`;
 
 const TOPIC = /^[A-Za-z0-9][A-Za-z0-9._:-]{0,199}$/;
 const LONGEST_KEY_BYTES = 1_000;
@@ -64,7 +69,7 @@ export async function emit<Payload extends JsonValue>(
   options: EmitOptions = {},
 ): Promise<number> {
   assertInTransaction(client, options);
-  const [position = Number.NaN] = await insert(client, INSERT_EVENT, [...columns(event, traceHeaders())]);
+  const [position = Number.NaN] = await insert(client, EMIT_EVENT, [...columns(event, traceHeaders())]);
   return position;
 }
 
