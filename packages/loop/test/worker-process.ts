@@ -4,7 +4,7 @@ import { spawn, type ChildProcess } from 'node:child_process';
 import { get, type IncomingHttpHeaders } from 'node:http';
 import { createInterface } from 'node:readline';
 import { fileURLToPath } from 'node:url';
-import { onTestFinished } from 'vitest';
+import { onTestFailed, onTestFinished } from 'vitest';
 
 export type Behaviour =
   | { do: 'idle' }
@@ -139,6 +139,10 @@ export function runScript(
       for (const wake of waiting) wake();
       resolve({ code, signal });
     });
+  });
+  // What a line that never comes would keep to itself.
+  onTestFailed(() => {
+    process.stderr.write(`${file}, process ${child.pid}, said last:\n${output.slice(-40).join('\n')}\n`);
   });
   onTestFinished(async () => {
     child.kill('SIGCONT');

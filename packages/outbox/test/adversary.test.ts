@@ -5,7 +5,7 @@ import { createTestDatabase, eventually, runProgram } from '@pulsebox/test-suppo
 import type { Program, TestDatabase } from '@pulsebox/test-support';
 import { openJobs } from '@pulsebox/jobs';
 import { createPool } from '@pulsebox/postgres';
-import { afterAll, beforeAll, expect, inject, test } from 'vitest';
+import { afterEach, beforeEach, expect, inject, test } from 'vitest';
 import { discardDead } from '../src/dead/dead-discard.ts';
 import { replayDead } from '../src/dead/dead-replay.ts';
 import { registerGroup } from '../src/group/consumer-group.ts';
@@ -21,10 +21,11 @@ const ROUNDS = 6;
 
 let database: TestDatabase;
 
-beforeAll(async () => {
+// For each try: it starts with nothing in the log.
+beforeEach(async () => {
   database = await createTestDatabase(inject('serverUrl'));
 });
-afterAll(async () => {
+afterEach(async () => {
   await database.drop();
 });
 
