@@ -9,7 +9,7 @@ import {
   startPubSubStandIn,
 } from '@pulsebox/test-support';
 import type { Program, PubSubStandIn, TestDatabase } from '@pulsebox/test-support';
-import { afterAll, beforeAll, expect, inject, test } from 'vitest';
+import { beforeEach, expect, inject, onTestFinished, test } from 'vitest';
 
 const PROJECT = 'acme';
 const KEYS = 5;
@@ -17,7 +17,7 @@ const KEYS = 5;
 let db: TestDatabase;
 let pubsub: PubSubStandIn;
 
-beforeAll(async () => {
+beforeEach(async () => {
   [db, pubsub] = await Promise.all([createTestDatabase(inject('serverUrl')), startPubSubStandIn()]);
   const client = new PubSub({
     projectId: PROJECT,
@@ -27,11 +27,10 @@ beforeAll(async () => {
   });
   await client.createTopic('events');
   await client.close();
-});
-
-afterAll(async () => {
-  await pubsub.close();
-  await db.drop();
+  onTestFinished(async () => {
+    await pubsub.close();
+    await db.drop();
+  });
 });
 
 async function startWorker(env: Readonly<Record<string, string>>): Promise<Program> {

@@ -7,17 +7,14 @@ import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { createTestDatabase, eventually, freePort, runProgram } from '@pulsebox/test-support';
 import type { TestDatabase } from '@pulsebox/test-support';
-import { afterAll, beforeAll, describe, expect, inject, onTestFinished, test } from 'vitest';
+import { beforeEach, describe, expect, inject, onTestFinished, test } from 'vitest';
 import { pulsebox } from '../../packages/cli/test/pulsebox.ts';
 
 let db: TestDatabase;
 
-beforeAll(async () => {
+beforeEach(async () => {
   db = await createTestDatabase(inject('serverUrl'), { migrated: false });
-});
-
-afterAll(async () => {
-  await db.drop();
+  onTestFinished(() => db.drop());
 });
 
 test('from an empty database to a search hit, with nothing but pulsebox and a worker', async () => {

@@ -6,7 +6,7 @@ import { join } from 'node:path';
 import { createTestDatabase, eventually, freePort, runProgram } from '@pulsebox/test-support';
 import type { Program, TestDatabase } from '@pulsebox/test-support';
 import { createSearch, shippedProjections } from '@pulsebox/search';
-import { afterAll, beforeAll, beforeEach, expect, inject, test } from 'vitest';
+import { beforeEach, expect, inject, onTestFinished, test } from 'vitest';
 
 const CLI = 'packages/cli/src/main.ts';
 
@@ -15,17 +15,14 @@ let directory: string;
 /** Where the operator has files; not where the workers look. */
 let desk: string;
 
-beforeAll(async () => {
+beforeEach(async () => {
   db = await createTestDatabase(inject('serverUrl'));
   directory = await mkdtemp(join(tmpdir(), 'pulsebox-storage-'));
   desk = await mkdtemp(join(tmpdir(), 'pulsebox-desk-'));
-});
-afterAll(async () => {
-  await db.drop();
-  await Promise.all([directory, desk].map(async (path) => rm(path, { recursive: true })));
-});
-beforeEach(async () => {
-  await db.pool.query('truncate app.items, app.import_jobs cascade');
+  onTestFinished(async () => {
+    await db.drop();
+    await Promise.all([directory, desk].map(async (path) => rm(path, { recursive: true })));
+  });
 });
 
 interface Worker {

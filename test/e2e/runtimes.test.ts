@@ -8,21 +8,18 @@ import {
   startKubernetesStandIn,
 } from '@pulsebox/test-support';
 import type { KubernetesStandIn, Program, TestDatabase } from '@pulsebox/test-support';
-import { afterAll, beforeAll, beforeEach, expect, inject, test } from 'vitest';
+import { beforeEach, expect, inject, onTestFinished, test } from 'vitest';
 
 /** Workers take their time to start on a busy machine. */
 let db: TestDatabase;
 let kube: KubernetesStandIn;
 
-beforeAll(async () => {
+beforeEach(async () => {
   [db, kube] = await Promise.all([createTestDatabase(inject('serverUrl')), startKubernetesStandIn()]);
-});
-afterAll(async () => {
-  await kube.close();
-  await db.drop();
-});
-beforeEach(() => {
-  kube.heal();
+  onTestFinished(async () => {
+    await kube.close();
+    await db.drop();
+  });
 });
 
 interface Worker extends Program {

@@ -11,7 +11,6 @@ import type { Terminal } from '../src/terminal.ts';
 import { MAIN, pulsebox } from './pulsebox.ts';
 import type { Ran, RunOptions } from './pulsebox.ts';
 
-// Each command is a process of its own, and a busy machine takes seconds to start one.
 let database: TestDatabase;
 let base: string;
 let storage: string;

@@ -8,7 +8,6 @@ import { afterAll, beforeAll, beforeEach, expect, inject, test } from 'vitest';
 import { BARE, MAIN, pulsebox } from './pulsebox.ts';
 import type { Ran } from './pulsebox.ts';
 
-// Each of several commands is a process.
 const OLD_KEY = randomBytes(32).toString('base64');
 const NEW_KEY = randomBytes(32).toString('hex');
 

@@ -5,7 +5,6 @@ import type { TestDatabase } from '@pulsebox/test-support';
 import { afterAll, beforeAll, expect, inject, test } from 'vitest';
 import { pulsebox } from './pulsebox.ts';
 
-// Each of several commands is a process.
 let db: TestDatabase;
 let env: { DATABASE_URL: string };
 

@@ -433,7 +433,8 @@ describe('in a worker', () => {
     });
     await worker.start();
     await eventually(async () => (await states(queue))[0] === 'active');
-    const health = async (): Promise<number> => (await fetch(`http://127.0.0.1:${worker.port}/health`)).status;
+    const health = async (): Promise<number> =>
+      (await fetch(`http://127.0.0.1:${worker.port}/health`)).status;
     // Longer than the stale time of five seconds, in which the job does nothing but beat.
     const until = performance.now() + 6_000;
     await eventually(async () => {

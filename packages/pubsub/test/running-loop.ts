@@ -4,7 +4,6 @@ import { setTimeout as delay } from 'node:timers/promises';
 import { createLogger } from '@pulsebox/loop';
 import type { Loop } from '@pulsebox/loop';
 
-// Long on a machine that is busy with something else: no test here is about how fast it is.
 export interface RunningLoop {
   /** What its ticks threw, in order. */
   readonly errors: unknown[];

@@ -6,7 +6,6 @@ import { afterAll, beforeAll, expect, inject, test } from 'vitest';
 import { fanOut, SELECT_DELIVERIES } from '../src/fan-out.ts';
 import { createMessage } from '../src/message.ts';
 
-// A busy machine is no fault.
 const CROWD = 100_000;
 
 let database: TestDatabase;

@@ -6,7 +6,6 @@ import { afterEach, beforeEach, expect, inject, test } from 'vitest';
 import { notification, openPushDesk } from './push-desk.ts';
 import type { GivenEvent, PushDesk } from './push-desk.ts';
 
-// A busy machine is no fault.
 const toAll: GivenEvent = {
   topic: 'push.broadcast',
   payload: { payload: { title: 'To all' } },

@@ -6,7 +6,6 @@ import { afterEach, beforeEach, expect, inject, test } from 'vitest';
 import { notification, openPushDesk } from './push-desk.ts';
 import type { PushDesk } from './push-desk.ts';
 
-// A busy machine is no fault.
 let desk: PushDesk;
 let other: PushService;
 

@@ -5,7 +5,6 @@ import { browserKeys, createTestDatabase } from '@pulsebox/test-support';
 import type { TestDatabase } from '@pulsebox/test-support';
 import { afterAll, beforeAll, beforeEach, expect, inject, test } from 'vitest';
 
-// A busy machine is no fault.
 let database: TestDatabase;
 
 beforeAll(async () => {
