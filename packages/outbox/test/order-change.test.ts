@@ -7,13 +7,8 @@ import { laneLeaseName } from '../src/lease/lane-of-group.ts';
 import { releaseWaiting } from '../src/parked/release-waiting.ts';
 import { parkingLane } from './parking-lane.ts';
 import { park } from './parked-rows.ts';
-import type { RunningRelay } from './relay-runner.ts';
 
 const lane = parkingLane();
-
-async function nothingParked(one: RunningRelay): Promise<void> {
-  await eventually(async () => (await lane.parked(one)).length === 0);
-}
 
 async function deadHead(): Promise<string> {
   const one = lane.start({
@@ -63,7 +58,7 @@ describe.each(['rows', 'pg-boss'] as const)('on a schedule kept by %s, a group',
     );
     fails = false;
     const second = lane.start({ group: first.group, order: 'key' });
-    await nothingParked(second);
+    await lane.nothingParked(second);
     const delivered = second.handled.flat();
     expect(delivered.filter((label) => label.startsWith('k'))).toEqual(['k#1', 'k#2', 'k#4']);
     expect(delivered).toHaveLength(4);
@@ -127,6 +122,6 @@ test('more events of one key that are scheduled ahead of its first than a look t
   }));
   await park(pool, ...rows);
   const one = lane.start({ group, batchSize: 5 });
-  await nothingParked(one);
+  await lane.nothingParked(one);
   expect(one.handled.flat()).toEqual(rows.map((_row, n) => `k#${n + 1}`));
 });

@@ -1,4 +1,3 @@
-import { createLogger } from '@pulsebox/loop';
 import { acquireLease } from '@pulsebox/postgres';
 import { eventually } from '@pulsebox/test-support';
 import type { Pool } from 'pg';
@@ -11,7 +10,8 @@ import { SinkError } from '../src/deliver/sink-error.ts';
 import { laneLeaseName } from '../src/lease/lane-of-group.ts';
 import { loadCursor } from '../src/lease/store-cursor.ts';
 import { parkingLane } from './parking-lane.ts';
-import type { LogLine, RunningRelay } from './relay-runner.ts';
+import { recordedLog } from './relay-runner.ts';
+import type { RunningRelay } from './relay-runner.ts';
 
 const lane = parkingLane();
 
@@ -73,16 +73,12 @@ describe('an event that fails', () => {
   });
 
   test('that no retry can mend is a dead letter at once, and a person can tell from the log', async () => {
-    const lines: LogLine[] = [];
+    const { log, lines } = recordedLog();
     const one = lane.start({
       handler: () => {
         throw new SinkError('rejected', 'TEST_REFUSED', 'too large', { hint: 'h' });
       },
-      log: createLogger({
-        worker: 'test',
-        level: 'info',
-        destination: { write: (line: string) => void lines.push(JSON.parse(line) as LogLine) },
-      }),
+      log,
     });
     await lane.reading(one);
     await lane.commit('k#1');

@@ -2,11 +2,13 @@
 
 import { openJobs } from '@pulsebox/jobs';
 import type { Jobs } from '@pulsebox/jobs';
-import { afterAll } from 'vitest';
+import { eventually } from '@pulsebox/test-support';
+import { afterAll, expect } from 'vitest';
 import { loadCursor } from '../src/lease/store-cursor.ts';
 import { leaseOf, relayDesk } from './relay-desk.ts';
 import type { OfGroup, RelayDesk } from './relay-desk.ts';
 import { quiet } from './relay-runner.ts';
+import type { RunningRelay, RunOptions } from './relay-runner.ts';
 
 export interface ParkedState {
   /** The label: what the event has for a payload. */
@@ -28,6 +30,12 @@ export interface ParkingLane extends RelayDesk {
   timers(of: OfGroup): Promise<Record<string, number>>;
   parked(of: OfGroup): Promise<ParkedState[]>;
   delivered(of: OfGroup): Promise<number>;
+  /** Waits until everything that was parked is delivered. */
+  nothingParked(of: OfGroup): Promise<void>;
+  /** Has dead letters tried again from the first attempt on, as a person does. */
+  replay(of: OfGroup): Promise<void>;
+  /** A reader that has noticed that it was replaced while it handed `k#1` over for the second time. */
+  replacedInRedrive(options?: Partial<RunOptions>): Promise<RunningRelay>;
 }
 
 const PARKED = `
@@ -86,6 +94,38 @@ export function parkingLane(): ParkingLane {
     },
     async delivered({ group }) {
       return (await loadCursor(desk.pool, { group, lane: 0 }))?.delivered ?? 0;
+    },
+    async nothingParked(of) {
+      await eventually(async () => (await this.parked(of)).length === 0);
+    },
+    async replay({ group }) {
+      await desk.pool.query(
+        `update outbox.parked set state = 'parked', attempts = 0, next_attempt_at = now()
+         where group_name = $1 and state = 'dead'`,
+        [group],
+      );
+    },
+    async replacedInRedrive(options) {
+      const entered = Promise.withResolvers<void>();
+      const go = Promise.withResolvers<void>();
+      let calls = 0;
+      const one = this.start({
+        ...options,
+        handler: async () => {
+          calls += 1;
+          if (calls === 1) throw new Error('first');
+          entered.resolve();
+          await go.promise;
+        },
+      });
+      await desk.reading(one);
+      await desk.commit('k#1');
+      await entered.promise;
+      await desk.takeOver(one);
+      go.resolve();
+      await eventually(() => one.errors.length > 0);
+      expect(one.errors[0]).toMatchObject({ code: 'OUTBOX_LEASE_LOST' });
+      return one;
     },
   };
 }

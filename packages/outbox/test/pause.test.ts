@@ -1,4 +1,4 @@
-import { createLogger, createRegistry } from '@pulsebox/loop';
+import { createRegistry } from '@pulsebox/loop';
 import { acquireLease, requestHandover } from '@pulsebox/postgres';
 import { createTestDatabase, eventually } from '@pulsebox/test-support';
 import type { TestDatabase } from '@pulsebox/test-support';
@@ -11,8 +11,8 @@ import { createPause } from '../src/lane/pause.ts';
 import { SinkError } from '../src/deliver/sink-error.ts';
 import { laneLeaseName } from '../src/lease/lane-of-group.ts';
 import { loadCursor } from '../src/lease/store-cursor.ts';
-import { quiet, runRelay } from './relay-runner.ts';
-import type { LogLine, RunningRelay, RunOptions } from './relay-runner.ts';
+import { quiet, recordedLog, runRelay } from './relay-runner.ts';
+import type { RunningRelay, RunOptions } from './relay-runner.ts';
 
 let database: TestDatabase;
 const running: RunningRelay[] = [];
@@ -63,14 +63,10 @@ describe('a group whose sink is away', () => {
     let isAway = true;
     let calls = 0;
     const registry = createRegistry();
-    const lines: LogLine[] = [];
+    const { log, lines } = recordedLog();
     const one = await start({
       metrics: outboxMetrics(registry),
-      log: createLogger({
-        worker: 'test',
-        level: 'info',
-        destination: { write: (line: string) => void lines.push(JSON.parse(line) as LogLine) },
-      }),
+      log,
       handler: () => {
         calls += 1;
         if (isAway) throw away();

@@ -1,13 +1,9 @@
 import { eventually } from '@pulsebox/test-support';
 import { beforeEach, describe, expect, test } from 'vitest';
+import { failingSoOften } from './failing-handlers.ts';
 import { parkingLane } from './parking-lane.ts';
-import type { RunningRelay } from './relay-runner.ts';
 
 const lane = parkingLane();
-
-async function nothingParked(one: RunningRelay): Promise<void> {
-  await eventually(async () => (await lane.parked(one)).length === 0);
-}
 
 function labels(key: string, from: number, to: number): string[] {
   return Array.from({ length: to - from + 1 }, (_, n) => `${key}#${from + n}`);
@@ -32,12 +28,8 @@ describe.each(['rows', 'pg-boss'] as const)('on a schedule kept by %s', (schedul
     await lane.commit(...labels('k', 1, 1_001));
     await eventually(async () => (await lane.parked(one)).length === 1_001);
     fails = false;
-    await lane.pool.query(
-      `update outbox.parked set state = 'parked', attempts = 0, next_attempt_at = now()
-       where group_name = $1 and state = 'dead'`,
-      [one.group],
-    );
-    await nothingParked(one);
+    await lane.replay(one);
+    await lane.nothingParked(one);
     expect(calls.map(({ length }) => length)).toEqual([500, 500, 1]);
     expect(calls.flat()).toEqual(labels('k', 1, 1_001));
     expect(one.errors).toEqual([]);
@@ -64,7 +56,7 @@ describe.each(['rows', 'pg-boss'] as const)('on a schedule kept by %s', (schedul
     tries = 0;
     await eventually(() => tries > 1);
     fails = false;
-    await nothingParked(one);
+    await lane.nothingParked(one);
     expect(calls).toEqual([['k#1'], labels('k', 2, 9), labels('k', 10, 12)]);
   });
 
@@ -87,14 +79,7 @@ describe.each(['rows', 'pg-boss'] as const)('on a schedule kept by %s', (schedul
     await lane.commit(...labels('k', 2, 10));
     await eventually(async () => (await lane.parked(one)).length === 10);
     fails = 'k#5';
-    const replay = async (): Promise<void> => {
-      await lane.pool.query(
-        `update outbox.parked set state = 'parked', attempts = 0, next_attempt_at = now()
-         where group_name = $1 and state = 'dead'`,
-        [one.group],
-      );
-    };
-    await replay();
+    await lane.replay(one);
     await eventually(async () => (await lane.parked(one))[0]?.state === 'dead');
     const left = await lane.parked(one);
     expect(left.map(({ label }) => label)).toEqual(labels('k', 5, 10));
@@ -103,35 +88,22 @@ describe.each(['rows', 'pg-boss'] as const)('on a schedule kept by %s', (schedul
       expect(behind).toMatchObject({ state: 'parked', attempts: 0, attempting: false, scheduled: false });
     fails = 'k#1';
     delivered.length = 0;
-    await replay();
-    await nothingParked(one);
+    await lane.replay(one);
+    await lane.nothingParked(one);
     expect(delivered).toEqual(labels('k', 5, 10));
   });
 
   test('a handler that throws in the midst of them overtakes nothing', async () => {
-    const left = new Map([
-      ['k#1', 1],
-      ['k#6', 1],
-      ['k#17', 2],
-    ]);
     const delivered: string[] = [];
     const one = lane.start({
       maxAttempts: 100,
       batchSize: 16,
-      handler: (given) => {
-        for (const label of given) {
-          const failures = left.get(label) ?? 0;
-          if (failures === 0) continue;
-          left.set(label, failures - 1);
-          throw new Error('not yet');
-        }
-        delivered.push(...given);
-      },
+      handler: failingSoOften({ 'k#1': 1, 'k#6': 1, 'k#17': 2 }, delivered),
     });
     await lane.reading(one);
     await lane.commit('k#1', ...labels('k', 2, 24));
     await eventually(() => delivered.includes('k#24'));
-    await nothingParked(one);
+    await lane.nothingParked(one);
     expect(delivered).toEqual(labels('k', 1, 24));
   });
 
@@ -152,12 +124,8 @@ describe.each(['rows', 'pg-boss'] as const)('on a schedule kept by %s', (schedul
     for (const key of ['k', 'l']) await lane.commit(...labels(key, 1, 8));
     await eventually(async () => (await lane.parked(one)).length === 16);
     fails = false;
-    await lane.pool.query(
-      `update outbox.parked set state = 'parked', attempts = 0, next_attempt_at = now()
-       where group_name = $1 and state = 'dead'`,
-      [one.group],
-    );
-    await nothingParked(one);
+    await lane.replay(one);
+    await lane.nothingParked(one);
     expect(calls[0]).toEqual([...labels('k', 1, 5), ...labels('l', 1, 5)]);
     expect(calls.flat().filter((label) => label.startsWith('k'))).toEqual(labels('k', 1, 8));
     expect(calls.flat().filter((label) => label.startsWith('l'))).toEqual(labels('l', 1, 8));
@@ -186,17 +154,13 @@ test('one that somebody has locked by hand lets nothing behind it go out before 
       `select from outbox.parked where group_name = $1 and payload #>> '{}' = 'k#4' for update`,
       [one.group],
     );
-    await lane.pool.query(
-      `update outbox.parked set state = 'parked', attempts = 0, next_attempt_at = now()
-       where group_name = $1 and state = 'dead'`,
-      [one.group],
-    );
+    await lane.replay(one);
     await eventually(() => delivered.length > 0);
     expect(delivered).toEqual(labels('k', 1, 3));
   } finally {
     await client.query('rollback');
     client.release();
   }
-  await nothingParked(one);
+  await lane.nothingParked(one);
   expect(delivered).toEqual(labels('k', 1, 6));
 });

@@ -113,24 +113,7 @@ describe('an event whose timer', () => {
   });
 
   test('was taken by a reader that was replaced is not ended by it', async () => {
-    const entered = Promise.withResolvers<void>();
-    const go = Promise.withResolvers<void>();
-    let calls = 0;
-    const zombie = lane.start({
-      handler: async () => {
-        calls += 1;
-        if (calls === 1) fail();
-        entered.resolve();
-        await go.promise;
-      },
-    });
-    await lane.reading(zombie);
-    await lane.commit('k#1');
-    await entered.promise;
-    await lane.takeOver(zombie);
-    go.resolve();
-    await eventually(() => zombie.errors.length > 0);
-    expect(zombie.errors[0]).toMatchObject({ code: 'OUTBOX_LEASE_LOST' });
+    const zombie = await lane.replacedInRedrive();
     expect(await lane.timers(zombie)).toEqual({ active: 1 });
     expect(await lane.parked(zombie)).toHaveLength(1);
   });

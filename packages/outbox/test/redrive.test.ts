@@ -1,15 +1,12 @@
-import { createLogger } from '@pulsebox/loop';
 import { eventually } from '@pulsebox/test-support';
 import { beforeEach, describe, expect, test } from 'vitest';
 import { SinkError } from '../src/deliver/sink-error.ts';
+import { failingSoOften } from './failing-handlers.ts';
 import { parkingLane } from './parking-lane.ts';
-import type { LogLine, RunningRelay } from './relay-runner.ts';
+import { recordedLog } from './relay-runner.ts';
+import type { RunningRelay } from './relay-runner.ts';
 
 const lane = parkingLane();
-
-async function nothingParked(one: RunningRelay): Promise<void> {
-  await eventually(async () => (await lane.parked(one)).length === 0);
-}
 
 async function rowOf(one: RunningRelay, label: string): Promise<Awaited<ReturnType<typeof lane.parked>>[0]> {
   const row = (await lane.parked(one)).find((each) => each.label === label);
@@ -38,7 +35,7 @@ describe.each(['rows', 'pg-boss'] as const)('on a schedule kept by %s', (schedul
       await lane.reading(one);
       await lane.commit('k#1', 'l#2', 'k#3', 'k#4');
       await eventually(() => delivered.length === 4);
-      await nothingParked(one);
+      await lane.nothingParked(one);
       expect(delivered.filter((label) => label.startsWith('k'))).toEqual(['k#1', 'k#3', 'k#4']);
       expect(one.errors).toEqual([]);
       // Counted with the cursor after it.
@@ -47,30 +44,16 @@ describe.each(['rows', 'pg-boss'] as const)('on a schedule kept by %s', (schedul
     });
 
     test('that fails again and again in the midst of its key keeps the order of the rest', async () => {
-      const left = new Map([
-        ['k#1', 2],
-        ['k#2', 1],
-        ['k#4', 3],
-        ['l#2', 1],
-      ]);
       const delivered: string[] = [];
       const one = lane.start({
         batchSize: 3,
         maxAttempts: 100,
-        handler: (given) => {
-          for (const label of given) {
-            const failures = left.get(label) ?? 0;
-            if (failures === 0) continue;
-            left.set(label, failures - 1);
-            throw new Error('not yet');
-          }
-          delivered.push(...given);
-        },
+        handler: failingSoOften({ 'k#1': 2, 'k#2': 1, 'k#4': 3, 'l#2': 1 }, delivered),
       });
       await lane.reading(one);
       await lane.commit('k#1', 'l#1', 'k#2', 'l#2', 'k#3', 'k#4', 'k#5', 'l#3');
       await eventually(() => delivered.length >= 8);
-      await nothingParked(one);
+      await lane.nothingParked(one);
       await lane.commit('k#6');
       await eventually(() => delivered.includes('k#6'));
       expect(delivered.filter((label) => label.startsWith('k'))).toEqual(
@@ -90,14 +73,14 @@ describe.each(['rows', 'pg-boss'] as const)('on a schedule kept by %s', (schedul
       });
       await lane.reading(one);
       await lane.commit('k#1');
-      await nothingParked(one);
+      await lane.nothingParked(one);
       await eventually(() => seen.length > 0);
       expect(seen).toEqual([{ attempts: 2, attempting: true }]);
     });
 
     test('is a dead letter after the last attempt, with every error of its history, and not handed over again', async () => {
       let calls = 0;
-      const lines: LogLine[] = [];
+      const { log, lines } = recordedLog();
       const one = lane.start({
         maxAttempts: 3,
         handler: (given) => {
@@ -105,11 +88,7 @@ describe.each(['rows', 'pg-boss'] as const)('on a schedule kept by %s', (schedul
           calls += 1;
           throw new Error(`no ${calls}`);
         },
-        log: createLogger({
-          worker: 'test',
-          level: 'info',
-          destination: { write: (line: string) => void lines.push(JSON.parse(line) as LogLine) },
-        }),
+        log,
       });
       await lane.reading(one);
       await lane.commit('k#1');
@@ -186,7 +165,7 @@ describe.each(['rows', 'pg-boss'] as const)('on a schedule kept by %s', (schedul
        where group_name = $1`,
         [one.group],
       );
-      await nothingParked(one);
+      await lane.nothingParked(one);
       expect(one.handled).toEqual([['k#1']]);
     });
 
@@ -224,7 +203,7 @@ describe.each(['rows', 'pg-boss'] as const)('on a schedule kept by %s', (schedul
       await lane.commit('k#1', 'l#2', 'k#3', 'a', 'b');
       await eventually(async () => (await lane.parked(one)).length === 5);
       fail = false;
-      await nothingParked(one);
+      await lane.nothingParked(one);
       expect(calls).toEqual([['k#1', 'l#2', 'a', 'b'], ['k#3']]);
     });
 
@@ -278,30 +257,12 @@ describe.each(['rows', 'pg-boss'] as const)('on a schedule kept by %s', (schedul
         return attempts === 1 && !attempting;
       });
       state = 'well';
-      await nothingParked(one);
+      await lane.nothingParked(one);
       expect(one.errors).toEqual([]);
     });
 
     test('of a reader that was replaced settles nothing; the next reader counts the attempt', async () => {
-      const entered = Promise.withResolvers<void>();
-      const go = Promise.withResolvers<void>();
-      let calls = 0;
-      const zombie = lane.start({
-        maxAttempts: 100,
-        handler: async () => {
-          calls += 1;
-          if (calls === 1) throw new Error('first');
-          entered.resolve();
-          await go.promise;
-        },
-      });
-      await lane.reading(zombie);
-      await lane.commit('k#1');
-      await entered.promise;
-      await lane.takeOver(zombie);
-      go.resolve();
-      await eventually(() => zombie.errors.length > 0);
-      expect(zombie.errors[0]).toMatchObject({ code: 'OUTBOX_LEASE_LOST' });
+      const zombie = await lane.replacedInRedrive({ maxAttempts: 100 });
       await zombie.stop();
       expect(await lane.parked(zombie)).toEqual([
         expect.objectContaining({ label: 'k#1', attempts: 2, attempting: true, reasons: ['first'] }),
@@ -345,7 +306,7 @@ describe.each(['rows', 'pg-boss'] as const)('on a schedule kept by %s', (schedul
         [first.group],
       );
       const second = lane.start({ group: first.group });
-      await nothingParked(second);
+      await lane.nothingParked(second);
       expect(second.handled.map((call) => call.join()).toSorted()).toEqual(['a#1', 'b#2', 'c#3', 'd#4']);
     });
 
@@ -389,7 +350,7 @@ describe.each(['rows', 'pg-boss'] as const)('on a schedule kept by %s', (schedul
       await eventually(async () => (await lane.parked(one)).length === 2);
       fail = false;
       await proxy.loseAnswerTo(text);
-      await nothingParked(one);
+      await lane.nothingParked(one);
       expect([...new Set(one.handled.flat())]).toEqual(['k#1', 'k#2']);
     });
   });

@@ -18,6 +18,17 @@ export interface LogLine {
   readonly [field: string]: unknown;
 }
 
+/** A log whose lines, from `info` on, stand in `lines`. */
+export function recordedLog(): { readonly log: Logger; readonly lines: readonly LogLine[] } {
+  const lines: LogLine[] = [];
+  const log = createLogger({
+    worker: 'test',
+    level: 'info',
+    destination: { write: (line: string) => void lines.push(JSON.parse(line) as LogLine) },
+  });
+  return { log, lines };
+}
+
 export const quiet: Logger = createLogger({ worker: 'test', level: 'silent' });
 
 export interface RunningRelay {

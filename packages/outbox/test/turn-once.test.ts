@@ -1,7 +1,6 @@
 // A relay of a worker that ends after one turn.
 
 import { acquireLease, renewLease } from '@pulsebox/postgres';
-import { createLogger } from '@pulsebox/loop';
 import { createTestDatabase, eventually } from '@pulsebox/test-support';
 import type { TestDatabase } from '@pulsebox/test-support';
 import { afterEach, beforeEach, expect, inject, test } from 'vitest';
@@ -12,8 +11,7 @@ import { laneLeaseName } from '../src/lease/lane-of-group.ts';
 import { emitAll } from '../src/log/emit.ts';
 import { relay } from '../src/relay.ts';
 import { labelOf } from './log-reader.ts';
-import type { LogLine } from './relay-runner.ts';
-import { quiet } from './relay-runner.ts';
+import { quiet, recordedLog } from './relay-runner.ts';
 
 const group = 'g';
 let database: TestDatabase;
@@ -51,7 +49,7 @@ async function turn(
   leaseTtlMs = 2_000,
 ): Promise<Turned> {
   const delivered: string[] = [];
-  const lines: LogLine[] = [];
+  const { log, lines } = recordedLog();
   const loop = relay({
     pool: database.pool,
     group,
@@ -69,11 +67,7 @@ async function turn(
     signal: new AbortController().signal,
     stopping,
     progress: () => undefined,
-    log: createLogger({
-      worker: 'test',
-      level: 'info',
-      destination: { write: (line: string) => void lines.push(JSON.parse(line) as LogLine) },
-    }),
+    log,
   });
   await loop.stop?.();
   return { events: result?.events ?? 0, delivered, said: lines.map(({ msg }) => msg) };
