@@ -182,6 +182,30 @@ test('a broadcast reaches everybody, and goes on where a killed worker had left 
   expect(await second.worker.exited).toMatchObject({ code: 0 });
 });
 
+test('without --loop it sends one batch, of PUSH_BATCH_SIZE events or as many as --batch-size says', async () => {
+  await browserOf('ann');
+  await db.pool.query(
+    `insert into outbox.event (topic, payload)
+     select 'push.requested', jsonb_build_object('user_id', 'ann', 'payload', jsonb_build_object('title', n::text))
+     from generate_series(1, 6) n`,
+  );
+  const titlesSentBy = async (args: readonly string[], more: Record<string, string>): Promise<string[]> => {
+    const port = await freePort();
+    service.forget();
+    const worker = runProgram(ENTRY, {
+      args,
+      env: environment({ PUSH_WORKER_HEALTH_PORT: String(port), ...more }),
+    });
+    expect(await worker.exited, worker.output()).toEqual({ code: 0, signal: null });
+    return service.received.map(({ plaintext }) => (JSON.parse(plaintext) as { title: string }).title);
+  };
+  // That of the other groups says nothing about this one.
+  const few = { PUSH_BATCH_SIZE: '3', OUTBOX_WORKER_BATCH_SIZE: '1' };
+  expect(await titlesSentBy([], few)).toEqual(['1', '2', '3']);
+  expect(await titlesSentBy(['--batch-size', '2'], few)).toEqual(['4', '5']);
+  expect(await titlesSentBy([], {})).toEqual(['6']);
+});
+
 test('without keys it is off, says so once, and is healthy', async () => {
   const { worker, origin } = await startWorker({ VAPID_PUBLIC_KEY: '', VAPID_PRIVATE_KEY: '' });
   expect((await fetch(`${origin}/health`)).status).toBe(200);

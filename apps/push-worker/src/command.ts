@@ -20,8 +20,13 @@ import {
 } from '@pulsebox/worker-base';
 import { checkPush, originsOf, pushVariables, vapidOf } from './push-variables.ts';
 
-const { OUTBOX_WORKER_POLL_SECONDS: _ofTheWorker, ...others } = outboxVariables;
-const logVariables: Omit<typeof outboxVariables, 'OUTBOX_WORKER_POLL_SECONDS'> = others;
+const {
+  OUTBOX_WORKER_POLL_SECONDS: _ofTheWorker,
+  OUTBOX_WORKER_BATCH_SIZE: _ofItsHandlers,
+  ...others
+} = outboxVariables;
+const logVariables: Omit<typeof outboxVariables, 'OUTBOX_WORKER_POLL_SECONDS' | 'OUTBOX_WORKER_BATCH_SIZE'> =
+  others;
 
 type Variables = typeof databaseVariables &
   typeof logVariables &
@@ -39,7 +44,7 @@ export const pushWorkerCommand: WorkerCommand<Variables> = {
   healthPort: { variable: 'PUSH_WORKER_HEALTH_PORT', default: 9091 },
   environment: { ...databaseVariables, ...logVariables, ...pushVariables, ...tracingVariables },
   flagVariables: {
-    'batch-size': 'OUTBOX_WORKER_BATCH_SIZE',
+    'batch-size': 'PUSH_BATCH_SIZE',
     interval: 'PUSH_WORKER_POLL_SECONDS',
     'idle-wait': 'OUTBOX_WORKER_NOTIFY_FALLBACK_SECONDS',
     'listen-notify': 'OUTBOX_WORKER_LISTEN_NOTIFY',
@@ -58,7 +63,11 @@ export const pushWorkerCommand: WorkerCommand<Variables> = {
     });
     const outbox = openLog({
       context: {
-        config: { ...config, OUTBOX_WORKER_POLL_SECONDS: config.PUSH_WORKER_POLL_SECONDS },
+        config: {
+          ...config,
+          OUTBOX_WORKER_POLL_SECONDS: config.PUSH_WORKER_POLL_SECONDS,
+          OUTBOX_WORKER_BATCH_SIZE: config.PUSH_BATCH_SIZE,
+        },
         log,
         registry,
       },

@@ -7,6 +7,7 @@ import type { Vapid } from '@pulsebox/push';
 
 export const pushVariables: {
   readonly PUSH_WORKER_POLL_SECONDS: Variable<number>;
+  readonly PUSH_BATCH_SIZE: Variable<number>;
   readonly VAPID_PUBLIC_KEY: Variable<string | undefined>;
   readonly VAPID_PRIVATE_KEY: Variable<string | undefined>;
   readonly VAPID_SUBJECT: Variable<string | undefined>;
@@ -19,6 +20,14 @@ export const pushVariables: {
   PUSH_WORKER_POLL_SECONDS: env.seconds({
     description: 'The longest that readers and queues of push rest while nothing notifies them (--interval).',
     default: 1,
+  }),
+  // Twice that of other groups: at the end of a batch fewer are in flight than may be, and nothing but memory, which is
+  // bounded by bytes, grows with it. What a crash repeats does not: each delivery is recorded by itself.
+  PUSH_BATCH_SIZE: env.integer({
+    description: 'The most events whose deliveries are sent together (--batch-size).',
+    default: 1_000,
+    min: 1,
+    max: 100_000,
   }),
   VAPID_PUBLIC_KEY: env.optional(
     env.string({

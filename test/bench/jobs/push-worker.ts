@@ -52,7 +52,8 @@ export default async function pushWorker(input: PushWorkerInput): Promise<PushWo
   const worker = runBenchWorker({
     url,
     group: 'push',
-    batchSize: 500,
+    // The default of PUSH_BATCH_SIZE.
+    batchSize: 1_000,
     order: 'none',
     handler({ pool, registry, log }) {
       const jobs = openJobs({ pool, log });
