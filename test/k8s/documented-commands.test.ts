@@ -8,7 +8,7 @@ import { createProgram } from '../../packages/cli/src/program.ts';
 import { ROWS } from '../../scripts/monitoring/dashboard.ts';
 import { commandsOf, PAGES, textOf } from './documented.ts';
 
-type Command = ReturnType<typeof createProgram>;
+type Command = Awaited<ReturnType<typeof createProgram>>;
 
 const ROOT = join(import.meta.dirname, '..', '..');
 
@@ -36,8 +36,8 @@ test('each is run by a test, or says that it needs a cluster or an engine', () =
   expect(Object.values(RUN_BY).filter((path) => !existsSync(join(ROOT, path)))).toEqual([]);
 });
 
-test('pulsebox has every command that a page names', () => {
-  const program = createProgram((() => undefined) as never);
+test('pulsebox has every command that a page names', async () => {
+  const program = await createProgram((() => undefined) as never);
   const named = PAGES.flatMap((page) => [
     ...[...textOf(page).matchAll(/`(?:npx )?pulsebox ([^`]+)`/g)].map(([, words = '']) => words),
     ...commandsOf(page).flatMap(({ line }) => /^(?:npx )?pulsebox (.+)$/.exec(line)?.[1] ?? []),

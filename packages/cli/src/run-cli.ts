@@ -22,14 +22,14 @@ export async function runCli({ argv, env, cwd, interruption }: CliProcess): Prom
   let exitCode: ExitCode = exitCodes.ok;
   let signal: AbortSignal | undefined;
   const interrupted = (): AbortSignal => (signal ??= interruption());
-  const program = createProgram(async (command) => {
+  const program = await createProgram(async (command) => {
     exitCode = await command({
       env,
       cwd,
       interruption: interrupted,
       terminal: createTerminal({ json: argv.includes('--json') }),
     });
-  });
+  }, argv);
   try {
     const misnamed = unknownHelp(program, argv);
     if (misnamed !== undefined) {

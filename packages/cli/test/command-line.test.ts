@@ -14,7 +14,7 @@ const LACKING: readonly string[] = ['commander.missingArgument', 'commander.miss
 
 /** The fault of a command line, told as on a terminal; undefined: it would be run. */
 async function faultOf(argv: readonly string[], only?: 'named'): Promise<string | undefined> {
-  const program = createProgram(async () => undefined);
+  const program = await createProgram(async () => undefined, argv);
   const misnamed = unknownHelp(program, argv);
   if (misnamed !== undefined) return `${misnamed.message}\n${misnamed.hint}`;
   try {
@@ -72,9 +72,20 @@ describe('a command line that cannot be understood', () => {
   });
 });
 
-test('the help of a command below another shows no options that only the other one takes', () => {
-  const status = createProgram(async () => undefined)
-    .commands.find((command) => command.name() === 'import')
+test('a command that is named is the only one that is loaded; without a name, all are', async () => {
+  const names = async (...argv: string[]): Promise<string[]> =>
+    (await createProgram(async () => undefined, argv)).commands.map((command) => command.name());
+  const all = await names();
+  expect(all.length).toBeGreaterThan(10);
+  for (const name of all) expect(await names('--json', name, '--help')).toEqual([name]);
+  for (const argv of [['--help'], ['help', 'groups'], ['gruops'], ['toString']])
+    expect(await names(...argv)).toEqual(all);
+});
+
+test('the help of a command below another shows no options that only the other one takes', async () => {
+  const program = await createProgram(async () => undefined);
+  const status = program.commands
+    .find((command) => command.name() === 'import')
     ?.commands.find((command) => command.name() === 'status');
   expect(status?.helpInformation()).toContain('--json');
   expect(status?.helpInformation()).not.toContain('--delimiter');
@@ -95,7 +106,7 @@ describe('what documents show can be typed', () => {
   });
 
   test('the examples of --help', async () => {
-    const examples = everyCommand(createProgram(async () => undefined)).flatMap((command) => {
+    const examples = everyCommand(await createProgram(async () => undefined)).flatMap((command) => {
       let help = '';
       command.configureOutput({ writeOut: (text) => (help += text) });
       command.outputHelp();
