@@ -40,6 +40,7 @@ export function mailLoops({ config, pool, registry, holder, log }: MailLoopsOpti
     topic,
     renewBufferMs: config.GMAIL_WATCH_RENEW_BUFFER_HOURS * 3_600_000,
     silentMs: config.GMAIL_FALLBACK_SYNC_MINUTES * 60_000,
+    keepDeletedMs: config.GMAIL_DELETED_MAIL_DAYS * 86_400_000,
     log,
   });
   return {

@@ -1,10 +1,11 @@
-// What mailboxes need by the clock: watches renewed, silent ones looked at. A scheduled job, so that one process does it.
+// What mailboxes need by the clock: watches renewed, silent ones looked at, what went long ago removed. A scheduled job, so that one process does it.
 
 import type { Jobs } from '@pulsebox/jobs';
 import { defineQueue, jobLoop } from '@pulsebox/jobs';
 import type { Loop } from '@pulsebox/loop';
 import type { Logger } from '@pulsebox/loop';
 import type { Mail } from './mail.ts';
+import { removeDeletedMail } from './remove-deleted.ts';
 import { askSilentMailboxes } from './silent-mailboxes.ts';
 import { renewWatches } from './watches.ts';
 
@@ -18,6 +19,8 @@ export interface MailUpkeepOptions {
   readonly renewBufferMs: number;
   /** Mailboxes that were not synced for this long are looked at, in milliseconds. */
   readonly silentMs: number;
+  /** Messages that went from their mailbox are kept for so long, in milliseconds. Default 30 days. */
+  readonly keepDeletedMs?: number;
   readonly log: Logger;
 }
 
@@ -27,10 +30,14 @@ export interface MailUpkeepReport {
   readonly revoked: number;
   /** Silent mailboxes that are looked at now. */
   readonly asked: number;
+  /** Messages that went long ago, whose rows were removed. */
+  readonly removed: number;
 }
 
 /** Often enough that a mailbox is watched soon after it was connected; an empty round is two queries. */
 const EVERY_MINUTES = 5;
+
+const KEEP_DELETED_MS = 30 * 86_400_000;
 
 /** Exclusive: a round that takes longer than the clock waits for is not overtaken by the next one. */
 export const mailUpkeepQueue: ReturnType<typeof defineQueue<Record<string, never>>> = defineQueue<
@@ -42,15 +49,17 @@ export const mailUpkeepQueue: ReturnType<typeof defineQueue<Record<string, never
 
 /** One round, as the job does it. @throws the signal's reason; what the database throws */
 export async function keepMailboxes(
-  { mail, topic, renewBufferMs, silentMs, log }: Omit<MailUpkeepOptions, 'jobs'>,
+  options: Omit<MailUpkeepOptions, 'jobs'>,
   { signal, progress }: { readonly signal: AbortSignal; readonly progress: () => void },
 ): Promise<MailUpkeepReport> {
+  const { mail, topic, renewBufferMs, silentMs, keepDeletedMs = KEEP_DELETED_MS, log } = options;
   const watches =
     topic === undefined
       ? { renewed: 0, failed: 0, revoked: 0 }
       : await renewWatches(mail, { topic, renewBufferMs, log, signal, progress });
   const asked = await askSilentMailboxes(mail.pool, { silentMs, signal });
-  return { ...watches, asked };
+  const removed = await removeDeletedMail(mail.pool, { keepMs: keepDeletedMs, signal, progress });
+  return { ...watches, asked, removed };
 }
 
 /** The loop that runs the rounds, in whichever process gets the job. */

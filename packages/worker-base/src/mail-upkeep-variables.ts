@@ -7,6 +7,7 @@ export const mailUpkeepVariables: {
   readonly GMAIL_PUBSUB_TOPIC: Variable<string | undefined>;
   readonly GMAIL_WATCH_RENEW_BUFFER_HOURS: Variable<number>;
   readonly GMAIL_FALLBACK_SYNC_MINUTES: Variable<number>;
+  readonly GMAIL_DELETED_MAIL_DAYS: Variable<number>;
 } = {
   GMAIL_PUBSUB_TOPIC: env.optional(
     env.string({
@@ -21,6 +22,13 @@ export const mailUpkeepVariables: {
   GMAIL_FALLBACK_SYNC_MINUTES: env.positiveNumber({
     description: 'A mailbox that was not synced for this long is synced without being told of a change.',
     default: 60,
+  }),
+  // Two at least: nobody is told of mail that is older than a day, should it come back.
+  GMAIL_DELETED_MAIL_DAYS: env.integer({
+    description: 'Messages that went from their mailbox are removed from the database after so many days.',
+    default: 30,
+    min: 2,
+    max: 3_650,
   }),
 };
 
