@@ -9,7 +9,7 @@ import {
   runtimeVariables,
   searchVariables,
 } from '@pulsebox/worker-base';
-import { notifyChannelVariable } from './commands/migrate.ts';
+import { notifyChannelVariable } from './notify-channel-variable.ts';
 
 const { DATABASE_POOL_SIZE: _ofWorkers, ...database } = databaseVariables;
 const { MEILI_BATCH_SIZE: _ofTheWorker, ...search } = searchVariables;

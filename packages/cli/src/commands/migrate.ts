@@ -1,8 +1,7 @@
 // pulsebox migrate: brings the database to the schema that this version expects, or says what is missing.
 
 import type { Command } from 'commander';
-import { env, parseEnvironment } from '@pulsebox/loop';
-import type { Variable } from '@pulsebox/loop';
+import { parseEnvironment } from '@pulsebox/loop';
 import { setNotifyChannel } from '@pulsebox/outbox';
 import { migrate, migrationStatus } from '@pulsebox/postgres';
 import type { Migration } from '@pulsebox/postgres';
@@ -11,6 +10,7 @@ import type { Database } from '../database.ts';
 import { exitCodes } from '../exit-code.ts';
 import type { ExitCode } from '../exit-code.ts';
 import { plural } from '../quantities.ts';
+import { notifyChannelVariable } from '../notify-channel-variable.ts';
 import { allMigrations } from '../schema.ts';
 import { announceDatabase } from '../session.ts';
 import type { Run, Session } from '../session.ts';
@@ -74,16 +74,6 @@ async function checkMigrations(session: Session): Promise<ExitCode> {
   );
   return status.pending.length === 0 ? exitCodes.ok : exitCodes.no;
 }
-
-/** Read by this command alone: everybody else asks the database. */
-export const notifyChannelVariable: { readonly OUTBOX_NOTIFY_CHANNEL: Variable<string | undefined> } = {
-  OUTBOX_NOTIFY_CHANNEL: env.optional(
-    env.string({
-      description:
-        'The channel on which producers wake workers; `pulsebox migrate` stores it in the database.',
-    }),
-  ),
-};
 
 async function storeChannel(database: Database, channel: string): Promise<boolean> {
   return await withPool(database, (pool) => setNotifyChannel(pool, channel));
