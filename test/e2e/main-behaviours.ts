@@ -173,6 +173,9 @@ export function mainBehaviours(place: () => Place): void {
 
   test('indexes for search in the worker itself, and leaves no bounds in sessions that others use', async () => {
     const pool = openPool();
+    const search = createSearch({ pool, projections: shippedProjections() });
+    const found = async (): Promise<number> => (await search.search('items', { query: 'porcel' })).total;
+    const before = await found();
     const port = await freePort();
     const worker = runProgram('apps/worker/src/index.ts', {
       args: ['--loop'],
@@ -184,8 +187,7 @@ export function mainBehaviours(place: () => Place): void {
        )
        select outbox.emit('item.upserted', jsonb_build_object('item_id', item_id)) from item`,
     );
-    const search = createSearch({ pool, projections: shippedProjections() });
-    await eventually(async () => (await search.search('items', { query: 'porcel' })).total >= 1, {
+    await eventually(async () => (await found()) === before + 1, {
       message: worker.output(),
     });
     const shown = await Promise.all(
