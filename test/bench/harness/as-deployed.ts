@@ -11,7 +11,7 @@ export interface ProcessSettings {
 }
 
 /** The heap of k8s/base and the allocator of the image. @throws Error when they are said otherwise than they were */
-export function asDeployed(app: 'worker' | 'push-worker'): ProcessSettings {
+export function asDeployed(app: 'worker' | 'push-worker' | 'watch-worker'): ProcessSettings {
   const flags = find(`k8s/base/${app}.yaml`, /name: NODE_OPTIONS\n\s+value: (?<value>\S.*)/);
   const arenas = find('Dockerfile', /\bMALLOC_ARENA_MAX=(?<value>\d+)/);
   return { flags: flags.split(' '), env: { MALLOC_ARENA_MAX: arenas } };

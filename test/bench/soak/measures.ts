@@ -21,7 +21,7 @@ const SETTLES_IN_MINUTES = 30;
  */
 const MEASURES: readonly Measure[] = [
   { name: /^memory .* after a collection$/, unit: 'MiB', limit: { more: 0.1, slack: 2 } },
-  { name: /^memory .* resident$/, unit: 'MiB', limit: { more: 0.1, slack: 5 } },
+  { name: /^memory .* (?:resident|anonymous)$/, unit: 'MiB', limit: { more: 0.1, slack: 5 } },
   { name: /^memory /, unit: 'MiB' },
   { name: /^descriptors /, unit: '', limit: { more: 0, slack: 2 }, atOnce: true },
   { name: /^active resources /, unit: '', limit: { more: 0, slack: 3 }, atOnce: true },

@@ -2,10 +2,12 @@
 
 import { spawn } from 'node:child_process';
 import type { ChildProcess } from 'node:child_process';
+import { readFileSync } from 'node:fs';
 import { createInterface } from 'node:readline';
 import type { Readable } from 'node:stream';
 import { fileURLToPath } from 'node:url';
 import { freePort } from '@pulsebox/test-support';
+import { asDeployed } from '../harness/as-deployed.ts';
 
 export const apps = ['worker', 'push-worker', 'watch-worker'] as const;
 export type App = (typeof apps)[number];
@@ -18,6 +20,8 @@ export interface WorkerProcess {
   readonly remarks: string[];
   /** In bytes. Undefined before the first full collection. */
   heapAfterCollection(): number | undefined;
+  /** What its container would be charged for beside the files it maps, in bytes. Undefined where there is no /proc. */
+  anonymous(): number | undefined;
   /** 0: no answer. */
   health(path?: string): Promise<number>;
   /** Values by name and labels, as Prometheus writes them. */
@@ -31,8 +35,6 @@ export interface WorkerProcess {
 const root = fileURLToPath(new URL('../../../', import.meta.url));
 const probe = new URL('heap-probe.mjs', import.meta.url).href;
 
-/** As the manifests in k8s/base have it, in MiB. */
-const HEAP_LIMITS: Readonly<Record<App, number>> = { worker: 192, 'push-worker': 96, 'watch-worker': 96 };
 const PORT_VARIABLES: Readonly<Record<App, string>> = {
   worker: 'WORKER_HEALTH_PORT',
   'push-worker': 'PUSH_WORKER_HEALTH_PORT',
@@ -46,12 +48,14 @@ export async function startWorker(
   environment: Readonly<Record<string, string>>,
 ): Promise<WorkerProcess> {
   const port = await freePort();
+  const deployed = asDeployed(app);
   const child = spawn(process.execPath, [`apps/${app}/dist`, '--loop'], {
     cwd: root,
     env: {
       PATH: process.env['PATH'] ?? '',
       HOME: process.env['HOME'] ?? '',
-      NODE_OPTIONS: `--max-old-space-size=${HEAP_LIMITS[app]} --import ${probe}`,
+      ...deployed.env,
+      NODE_OPTIONS: [...deployed.flags, `--import ${probe}`].join(' '),
       WORKER_HEALTH_HOST: '127.0.0.1',
       [PORT_VARIABLES[app]]: String(port),
       ...environment,
@@ -73,6 +77,7 @@ export async function startWorker(
     remarks,
     exited,
     heapAfterCollection: () => heap,
+    anonymous: () => anonymousBytes(child.pid),
     async health(path = '/health'): Promise<number> {
       return await ask(path).then(
         async (response) => {
@@ -91,6 +96,15 @@ export async function startWorker(
     },
     kill: () => void child.kill('SIGKILL'),
   };
+}
+
+function anonymousBytes(pid: number | undefined): number | undefined {
+  try {
+    const status = readFileSync(`/proc/${pid}/status`, 'utf8');
+    return Number(/^RssAnon:\s+(\d+) kB$/m.exec(status)?.[1]) * 1_024;
+  } catch {
+    return undefined;
+  }
 }
 
 function countLines(child: ChildProcess): { lines: Record<string, number>; remarks: string[] } {

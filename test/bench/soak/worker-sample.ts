@@ -24,6 +24,7 @@ function ofProcess(
   const resources = [...metrics].filter(([name]) => name.startsWith('nodejs_active_resources{'));
   return defined({
     [`memory ${app} resident`]: scaled(metrics.get('process_resident_memory_bytes'), 1 / MIB),
+    [`memory ${app} anonymous`]: scaled(worker.anonymous(), 1 / MIB),
     [`memory ${app} heap, garbage included`]: scaled(metrics.get('nodejs_heap_size_used_bytes'), 1 / MIB),
     [`memory ${app} heap after a collection`]: scaled(worker.heapAfterCollection(), 1 / MIB),
     [`memory ${app} outside the heap`]: scaled(metrics.get('nodejs_external_memory_bytes'), 1 / MIB),
