@@ -76,8 +76,8 @@ export async function createProgram(run: Run, argv: readonly string[] = []): Pro
 }
 
 async function commandsFor(argv: readonly string[]): Promise<readonly Declare[]> {
-  // The options before a command take no values.
-  const word = argv.find((argument) => !argument.startsWith('-')) ?? '';
+  // The options before a command take no values. Help before it is that of all.
+  const word = argv.find((argument) => argument === '--help' || !argument.startsWith('-')) ?? '';
   const named = Object.hasOwn(COMMANDS, word) ? COMMANDS[word] : undefined;
   const loads = named === undefined ? Object.values(COMMANDS) : [named];
   return await Promise.all(loads.map((load) => load()));

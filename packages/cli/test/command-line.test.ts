@@ -78,7 +78,7 @@ test('a command that is named is the only one that is loaded; without a name, al
   const all = await names();
   expect(all.length).toBeGreaterThan(10);
   for (const name of all) expect(await names('--json', name, '--help')).toEqual([name]);
-  for (const argv of [['--help'], ['help', 'groups'], ['gruops'], ['toString']])
+  for (const argv of [['--help'], ['--help', 'groups'], ['help', 'groups'], ['gruops'], ['toString']])
     expect(await names(...argv)).toEqual(all);
 });
 
