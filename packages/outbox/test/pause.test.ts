@@ -4,6 +4,7 @@ import { createTestDatabase, eventually } from '@pulsebox/test-support';
 import type { TestDatabase } from '@pulsebox/test-support';
 import { afterAll, afterEach, beforeAll, describe, expect, inject, test, vi } from 'vitest';
 import { emitAll } from '../src/log/emit.ts';
+import { discardDead } from '../src/dead/dead-discard.ts';
 import { outboxMetrics } from '../src/outbox-metrics.ts';
 import { groupStatus } from '../src/group/group-status.ts';
 import type { LanePause } from '../src/group/group-status.ts';
@@ -188,6 +189,35 @@ describe('what the database is told of a pause', () => {
     expect(next.acquired).toBe(true);
     expect(await toldOf(one)).toBeNull();
     expect(calls).toBe(1);
+  });
+
+  test('is written once a try, and by no look that finds nothing to try', async () => {
+    let calls = 0;
+    const one = await start({
+      retry: { firstMs: 10 },
+      handler: () => {
+        calls += 1;
+        throw calls === 1 ? new Error('bad') : away();
+      },
+    });
+    await commit('k#1');
+    await eventually(async () => (await toldOf(one)) !== null);
+    // Nothing is left to be tried, and whether the sink is back nobody knows.
+    await eventually(async () => {
+      const filter = { group: one.group };
+      return (await discardDead(database.pool, { filter, state: 'parked' })).discarded === 1;
+    });
+    const callsThen = calls;
+    const ticksThen = one.ticks();
+    await eventually(() => one.ticks() > ticksThen + 2);
+    const told = await toldOf(one);
+    expect(told).not.toBeNull();
+    await eventually(() => {
+      one.waker.wake();
+      return one.ticks() > ticksThen + 20;
+    });
+    expect(await toldOf(one)).toEqual(told);
+    expect(calls).toBe(callsThen);
   });
 
   test('may fail, and keeps nothing up', async () => {

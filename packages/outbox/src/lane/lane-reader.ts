@@ -81,7 +81,8 @@ export function createLaneReader(options: LaneReaderOptions): LaneReader {
     if (pausedMs > 0) return { events: 0, nextInMs: Math.min(pausedMs, idleWaitMs) };
     try {
       const result = await turnHeld(inHand, context);
-      if (notedUnder !== undefined) await noteFor(inHand, context.log);
+      // Only of its end: a look that finds nothing to try is no try, and may come with every event of other lanes.
+      if (notedUnder !== undefined && pause.note() === undefined) await noteFor(inHand, context.log);
       return result;
     } catch (error) {
       session.forget();
