@@ -60,8 +60,9 @@ const RENEWED_BEFORE_MS = 500;
  * The rests of one reader.
  *
  * A transaction that had written its event before the sleep was announced does not notify when it commits. So a rest
- * is no longer than half the time for which it has been quiet, or for which the sleep has been announced without a gap:
- * such an event is found after about half as long again as it took to commit.
+ * is no longer than half the time for which the sleep has been announced without a gap: such an event is found after
+ * about half as long again as it took to commit. How long it has been quiet does not tell: a reader that stood by for an
+ * hour, or could not be notified, announces its sleep for the first time.
  */
 export function createRests(options: RestOptions): Rests {
   const { db, idleWaitMs, now = () => performance.now() } = options;
@@ -99,9 +100,11 @@ export function createRests(options: RestOptions): Rests {
       if (quietMs < CLOSE_POLLING_FOR_MS && (!notified || meanGapMs < CLOSE_GAP_MS))
         return Math.min(CLOSE_POLL_MS, longestMs);
       if (announced !== undefined && announced.until < at) announced = undefined;
-      const announcedMs = announced === undefined || !notified ? 0 : at - announced.since;
-      const trustMs = Math.min(announcedMs / 2, UNTOLD_FOR_MS);
-      const restMs = Math.min(Math.max(SHORTEST_SLEEP_MS, quietMs / 2, trustMs), longestMs);
+      const announcedMs = announced === undefined ? 0 : at - announced.since;
+      const wishedMs = notified
+        ? Math.min(announcedMs / 2, Math.max(quietMs / 2, UNTOLD_FOR_MS))
+        : quietMs / 2;
+      const restMs = Math.min(Math.max(SHORTEST_SLEEP_MS, wishedMs), longestMs);
       if (!notified || (announced !== undefined && at + restMs < announced.until)) return restMs;
       // Not announced until now: look once more, since what was committed meanwhile did not notify.
       return (await announce(at)) ? restMs : 1;
