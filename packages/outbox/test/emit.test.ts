@@ -1,10 +1,13 @@
-import { transaction } from '@pulsebox/postgres';
+import { randomUUID } from 'node:crypto';
+import { jobsMigrations } from '@pulsebox/jobs';
+import { migrate, postgresMigrations, transaction } from '@pulsebox/postgres';
 import { createTestDatabase } from '@pulsebox/test-support';
 import type { TestDatabase } from '@pulsebox/test-support';
 import type { PoolClient } from 'pg';
 import { afterAll, beforeAll, describe, expect, inject, test } from 'vitest';
 import { emit, emitAll } from '../src/log/emit.ts';
 import type { NewEvent } from '../src/log/emit.ts';
+import { outboxMigrations } from '../src/index.ts';
 import { beginningOfLog } from '../src/read/cursor.ts';
 import { readBatch } from '../src/read/read-batch.ts';
 
@@ -357,4 +360,28 @@ describe('the role outbox_emitter', () => {
   ])('may not: %s', async (sql) => {
     await expect(asEmitter(sql)).rejects.toThrow(/permission denied/);
   });
+});
+
+test('a role that may only insert emits too, where nobody may call a function unless it is granted', async () => {
+  const hardened = await createTestDatabase(inject('serverUrl'), { migrated: false });
+  const role = `inserter_${randomUUID().slice(0, 8)}`;
+  try {
+    await hardened.pool.query('alter default privileges revoke execute on functions from public');
+    await migrate({ connectionString: hardened.url }, [postgresMigrations, jobsMigrations, outboxMigrations]);
+    await hardened.pool.query(`
+      create role ${role};
+      grant usage on schema outbox to ${role};
+      grant insert (topic, key, payload, headers), select (seq) on outbox.event to ${role};
+      grant usage on sequence outbox.event_seq to ${role};
+      grant select on sequence outbox.sleeping_until to ${role};
+      grant select on outbox.setting to ${role}`);
+    await transaction(hardened.pool, async (client) => {
+      await client.query(`set local role ${role}`);
+      expect(await emit(client, { topic: 't', payload: 1 })).toBe(1);
+      expect(await emitAll(client, [{ topic: 't', payload: 2 }])).toEqual([2]);
+    });
+    await hardened.pool.query(`drop owned by ${role}; drop role ${role}`);
+  } finally {
+    await hardened.drop();
+  }
 });
