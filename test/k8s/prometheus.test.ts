@@ -105,6 +105,7 @@ function everythingOn(folder: string, databaseUrl: string): Record<string, strin
   return {
     DATABASE_URL: databaseUrl,
     LOG_LEVEL: 'error',
+    OTEL_EXPORTER_OTLP_ENDPOINT: `http://${nowhere}`,
     VAPID_PUBLIC_KEY: publicKey,
     VAPID_PRIVATE_KEY: privateKey,
     VAPID_SUBJECT: 'mailto:operations@example.org',
