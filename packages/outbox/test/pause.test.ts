@@ -1,5 +1,5 @@
 import { createRegistry } from '@pulsebox/loop';
-import { acquireLease, requestHandover } from '@pulsebox/postgres';
+import { acquireLease, createPool, requestHandover } from '@pulsebox/postgres';
 import { createTestDatabase, eventually } from '@pulsebox/test-support';
 import type { TestDatabase } from '@pulsebox/test-support';
 import { afterAll, afterEach, beforeAll, describe, expect, inject, test, vi } from 'vitest';
@@ -9,6 +9,7 @@ import { outboxMetrics } from '../src/outbox-metrics.ts';
 import { groupStatus } from '../src/group/group-status.ts';
 import type { LanePause } from '../src/group/group-status.ts';
 import { createPause } from '../src/lane/pause.ts';
+import { NOTE_PAUSE } from '../src/lane/pause-note.ts';
 import { SinkError } from '../src/deliver/sink-error.ts';
 import { laneLeaseName } from '../src/lease/lane-of-group.ts';
 import { loadCursor } from '../src/lease/store-cursor.ts';
@@ -218,6 +219,37 @@ describe('what the database is told of a pause', () => {
     });
     expect(await toldOf(one)).toEqual(told);
     expect(calls).toBe(callsThen);
+  });
+
+  test('is taken back at the end, also where it was stored and the answer did not come', async () => {
+    const pool = createPool({
+      connection: { connectionString: database.url },
+      max: 5,
+      onIdleError: () => undefined,
+    });
+    pool.on('connect', (client) => {
+      const query = client.query.bind(client) as (config: unknown, values?: unknown[]) => Promise<unknown>;
+      const unanswered = async (config: unknown, values?: unknown[]): Promise<unknown> => {
+        const result = await query(config, values);
+        if (config === NOTE_PAUSE) throw new Error('no answer');
+        return result;
+      };
+      Object.assign(client, { query: unanswered });
+    });
+    let isAway = true;
+    const one = await start({
+      pool,
+      handler: () => {
+        if (isAway) throw away();
+      },
+    });
+    await commit('k#1');
+    await eventually(async () => (await toldOf(one)) !== null);
+    isAway = false;
+    await eventually(async () => (await delivered(one)) === 1);
+    await eventually(async () => (await toldOf(one)) === null);
+    await one.stop();
+    await pool.end();
   });
 
   test('may fail, and keeps nothing up', async () => {

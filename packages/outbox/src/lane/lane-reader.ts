@@ -1,6 +1,7 @@
 // The reader of one lane: takes its lease, hands over batch after batch, stores, and reads ahead meanwhile.
 
 import type { Logger, LoopCheck, TickContext, TickResult } from '@pulsebox/loop';
+import pg from 'pg';
 import { SinkError } from '../deliver/sink-error.ts';
 import { registerGroup } from '../group/consumer-group.ts';
 import type { StartFrom } from '../group/consumer-group.ts';
@@ -60,7 +61,7 @@ export function createLaneReader(options: LaneReaderOptions): LaneReader {
   const pause = createPause(group, options.pause, (paused) => options.metrics?.paused.set(group, paused));
   const rests = createRests({ db, pollMs, idleWaitMs, notified: () => waker.state === 'listening' });
   let held: LaneInHand | undefined;
-  /** Under which token the database was told of a pause that it has not been told the end of. */
+  /** Under which token the database may have been told of a pause that it has not been told the end of. */
   let notedUnder: number | undefined;
   let standbyFor: string | undefined;
   let standbyMs = pollMs;
@@ -100,11 +101,18 @@ export function createLaneReader(options: LaneReaderOptions): LaneReader {
   async function noteFor({ session }: LaneInHand, log: Logger): Promise<void> {
     const { token } = session.lease;
     const note = pause.note();
+    const before = notedUnder;
     try {
-      if (note !== undefined) await notePause(db, { ...lane, token }, note);
-      else if (notedUnder === token) await forgetPause(db, { ...lane, token });
-      notedUnder = note === undefined ? undefined : token;
+      if (note === undefined) {
+        if (before === token) await forgetPause(db, { ...lane, token });
+        notedUnder = undefined;
+      } else {
+        notedUnder = token;
+        await notePause(db, { ...lane, token }, note);
+      }
     } catch (error) {
+      // What the server has refused is not there; what was not answered may be.
+      if (error instanceof pg.DatabaseError) notedUnder = before;
       log.debug({ err: error, group }, 'the database could not be told of the pause');
     }
   }
