@@ -20,12 +20,33 @@ export function commandLineFault(
   return usageFault(said, [meant, misnamed ? `\`${path(command)} --help\` shows all` : howTo(command)]);
 }
 
-/** `pulsebox help NAME` of a name that there is none of: commander would show the help of all and say nothing of it. */
-export function unknownHelp(program: Command, argv: readonly string[]): Fault | undefined {
-  const [word, name] = argv.filter((argument) => !argument.startsWith('-'));
-  if (word !== 'help' || name === undefined || child(program, name) !== undefined || name === 'help')
-    return undefined;
-  return usageFault(`unknown command '${name}'`, [thereAre(program)]);
+/**
+ * `help groups seek` is `groups seek --help`, and so is `groups help seek`. Commander reads one word behind help, says
+ * nothing of those that follow, and shows the help of all for a name that there is none of.
+ *
+ * @returns the line to parse, the same one where no help is asked for by that word; or what is wrong with it
+ */
+export function spellOutHelp(program: Command, argv: readonly string[]): readonly string[] | Fault {
+  const words = argv.filter((argument) => !argument.startsWith('-'));
+  const named: string[] = [];
+  let command = program;
+  let asked = false;
+  for (const word of words) {
+    const next = child(command, word);
+    if (next !== undefined) {
+      named.push(word);
+      command = next;
+    } else if (word === 'help' && mustNameNext(command)) asked = true;
+    else if (asked && mustNameNext(command))
+      return usageFault(`unknown command '${word}'`, [thereAre(command)]);
+    else break;
+  }
+  return asked ? [...argv.filter((argument) => argument.startsWith('-')), ...named, '--help'] : argv;
+}
+
+/** It takes no words but the names of its commands. */
+function mustNameNext(command: Command): boolean {
+  return command.commands.length > 0 && command.registeredArguments.length === 0;
 }
 
 function usageFault(message: string, hints: readonly string[]): Fault {

@@ -57,7 +57,7 @@ export async function createProgram(run: Run, argv: readonly string[] = []): Pro
     .description("The operator's command for Pulsebox: transactional event log, consumer groups, search.")
     .version(version(), '--version', 'show the version')
     .helpOption('--help', 'show help, also for each command')
-    .helpCommand('help [command]', 'show help for a command')
+    .helpCommand('help [command...]', 'show help for a command')
     .option('--json', 'print the result as JSON, for machines')
     .option('--verbose', 'after an error show where it comes from (also with DEBUG set)')
     .configureHelp({
@@ -75,9 +75,13 @@ export async function createProgram(run: Run, argv: readonly string[] = []): Pro
   return program;
 }
 
+const TOLD_AT_ONCE: ReadonlySet<string> = new Set(['--help', '--version']);
+
 async function commandsFor(argv: readonly string[]): Promise<readonly Declare[]> {
-  // The options before a command take no values. Help before it is that of all.
-  const word = argv.find((argument) => argument === '--help' || !argument.startsWith('-')) ?? '';
+  // The options before a command take no values. Help before it is that of all, and the version is that of none.
+  const start = argv.findIndex((argument) => TOLD_AT_ONCE.has(argument) || !argument.startsWith('-'));
+  if (argv[start] === '--version') return [];
+  const word = argv[argv[start] === 'help' ? start + 1 : start] ?? '';
   const named = Object.hasOwn(COMMANDS, word) ? COMMANDS[word] : undefined;
   const loads = named === undefined ? Object.values(COMMANDS) : [named];
   return await Promise.all(loads.map((load) => load()));

@@ -1,7 +1,7 @@
 // Runs one command line from its parsing to its exit code.
 
 import { CommanderError } from 'commander';
-import { commandLineFault, unknownHelp } from './command-line-fault.ts';
+import { commandLineFault, spellOutHelp } from './command-line-fault.ts';
 import { exitCodes } from './exit-code.ts';
 import type { ExitCode } from './exit-code.ts';
 import { faultOf } from './fault.ts';
@@ -31,12 +31,12 @@ export async function runCli({ argv, env, cwd, interruption }: CliProcess): Prom
     });
   }, argv);
   try {
-    const misnamed = unknownHelp(program, argv);
-    if (misnamed !== undefined) {
-      createTerminal({ json: argv.includes('--json') }).fault(misnamed);
-      return misnamed.exitCode;
+    const line = spellOutHelp(program, argv);
+    if ('exitCode' in line) {
+      createTerminal({ json: argv.includes('--json') }).fault(line);
+      return line.exitCode;
     }
-    await program.parseAsync(argv, { from: 'user' });
+    await program.parseAsync(line, { from: 'user' });
     return exitCode;
   } catch (error) {
     const terminal = createTerminal({ json: argv.includes('--json') });

@@ -4,7 +4,7 @@ import { globSync, readFileSync } from 'node:fs';
 import { CommanderError } from 'commander';
 import type { Command } from 'commander';
 import { describe, expect, test } from 'vitest';
-import { commandLineFault, unknownHelp } from '../src/command-line-fault.ts';
+import { commandLineFault, spellOutHelp } from '../src/command-line-fault.ts';
 import { createProgram } from '../src/program.ts';
 
 const root = new URL('../../../', import.meta.url);
@@ -15,11 +15,11 @@ const LACKING: readonly string[] = ['commander.missingArgument', 'commander.miss
 /** The fault of a command line, told as on a terminal; undefined: it would be run. */
 async function faultOf(argv: readonly string[], only?: 'named'): Promise<string | undefined> {
   const program = await createProgram(async () => undefined, argv);
-  const misnamed = unknownHelp(program, argv);
-  if (misnamed !== undefined) return `${misnamed.message}\n${misnamed.hint}`;
+  const line = spellOutHelp(program, argv);
+  if ('exitCode' in line) return `${line.message}\n${line.hint}`;
   try {
     silent(program);
-    await program.parseAsync(argv, { from: 'user' });
+    await program.parseAsync(line, { from: 'user' });
     return undefined;
   } catch (error) {
     if (!(error instanceof CommanderError)) throw error;
@@ -63,6 +63,14 @@ describe('a command line that cannot be understood', () => {
       ["unknown command 'nope'", 'there are: migrate, emit, status'],
     ],
     [
+      ['help', 'groups', 'nope'],
+      ["unknown command 'nope'", 'there are: seek, resize, retire;'],
+    ],
+    [
+      ['dead', 'help', 'nope'],
+      ["unknown command 'nope'", 'there are: list, show, replay, discard;'],
+    ],
+    [
       ['--jsn', 'status'],
       ["unknown option '--jsn'", 'did you mean --json?'],
     ],
@@ -78,8 +86,42 @@ test('a command that is named is the only one that is loaded; without a name, al
   const all = await names();
   expect(all.length).toBeGreaterThan(10);
   for (const name of all) expect(await names('--json', name, '--help')).toEqual([name]);
-  for (const argv of [['--help'], ['--help', 'groups'], ['help', 'groups'], ['gruops'], ['toString']])
+  for (const argv of [['--help'], ['--help', 'groups'], ['help'], ['gruops'], ['toString']])
     expect(await names(...argv)).toEqual(all);
+  expect(await names('help', 'groups')).toEqual(['groups']);
+  expect(await names('--json', '--version')).toEqual([]);
+});
+
+test.each<[argv: readonly string[], same: readonly string[]]>([
+  [['help'], ['--help']],
+  [['help', 'help'], ['--help']],
+  [
+    ['help', 'groups', 'seek'],
+    ['groups', 'seek', '--help'],
+  ],
+  [
+    ['groups', 'help', 'seek'],
+    ['groups', 'seek', '--help'],
+  ],
+  [
+    ['help', 'import', 'status'],
+    ['import', 'status', '--help'],
+  ],
+  [
+    ['help', 'emit', 'note.taken'],
+    ['emit', '--help'],
+  ],
+  // Words that a command takes for itself: a query, a file.
+  [
+    ['search', 'help'],
+    ['search', 'help'],
+  ],
+  [
+    ['import', 'help'],
+    ['import', 'help'],
+  ],
+])('%j is %j', async (argv, same) => {
+  expect(spellOutHelp(await createProgram(async () => undefined, argv), argv)).toEqual(same);
 });
 
 test('the help of a command below another shows no options that only the other one takes', async () => {
