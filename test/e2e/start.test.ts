@@ -160,6 +160,17 @@ test('names a port that is in use, and what to do', async () => {
   }
 });
 
+test('says where its data cannot be kept, and what to do', async () => {
+  const file = join(state, 'file');
+  await writeFile(file, '');
+  const program = runProgram(ENTRY, { env: { PULSEBOX_STATE: join(file, 'state'), ...ports() } });
+  expect((await program.exited).code).toBe(1);
+  expect(program.output()).toContain(
+    `expected ${file}/state to be a folder that can be written to, got ENOTDIR`,
+  );
+  expect(program.output()).toContain('PULSEBOX_STATE=');
+});
+
 test('takes no arguments, and says what it reads instead', async () => {
   const help = runProgram(ENTRY, { args: ['--help'] });
   const faulty = runProgram(ENTRY, { args: ['worker'] });

@@ -1,6 +1,6 @@
 // npm start: the whole suite on this machine, with a database that needs no installing.
 
-import { mkdir } from 'node:fs/promises';
+import { access, constants, mkdir } from 'node:fs/promises';
 import { resolve } from 'node:path';
 import { setTimeout as delay } from 'node:timers/promises';
 import { connectionConfig, migrate } from '@pulsebox/postgres';
@@ -63,6 +63,7 @@ async function main(): Promise<number> {
   for (const signal of ['SIGINT', 'SIGTERM', 'SIGHUP'] as const) process.on(signal, onSignal);
 
   try {
+    await assertStateWritable();
     lock = await claimStart();
     if (!lock.claimed) throw new StartError(runsAlready(lock.holderPid));
     await clearLeftovers();
@@ -117,6 +118,19 @@ async function start(): Promise<EmbeddedServer> {
 async function prepare(databaseUrl: string): Promise<void> {
   const { applied } = await migrate(connectionConfig({ url: databaseUrl }, 'pulsebox-start'), allMigrations);
   if (applied.length > 0) say(`applied ${applied.length} migrations`);
+}
+
+async function assertStateWritable(): Promise<void> {
+  try {
+    await mkdir(checkout.state, { recursive: true });
+    await access(checkout.state, constants.W_OK);
+  } catch (error) {
+    const { code } = error as NodeJS.ErrnoException;
+    throw new StartError(
+      `expected ${checkout.state} to be a folder that can be written to, got ${code}\n  what to do: name another one for the data, for instance\n  PULSEBOX_STATE=$HOME/.pulsebox npm start`,
+      { cause: error },
+    );
+  }
 }
 
 function runsAlready(pid: number): string {
