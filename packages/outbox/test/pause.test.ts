@@ -174,6 +174,8 @@ describe('what the database is told of a pause', () => {
     let calls = 0;
     const one = await start({
       pause: { firstMs: 600_000 },
+      // It does not renew in the midst of what follows.
+      leaseTtlMs: 600_000,
       handler: () => {
         calls += 1;
         throw away();
